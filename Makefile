@@ -1,0 +1,92 @@
+# wattle: build, run, test.   make run | make check | make V=1 | make SAN=address,undefined
+#
+#   BUILD=DIR     where objects go (default build, or build-<sanitizers>)
+#   FOLDERS=...   the folders of src/ to compile (default all)
+#   UNIT=PATTERN  the unit tests to build and run (default all)
+VERSION := 0.1.0
+
+CC ?= gcc
+SAN ?=
+comma := ,
+BUILD ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+PREFIX ?= /usr/local
+FOLDERS ?= base stats model engine meter host plan worker runtime measure store report cmd
+UNIT ?= test_*
+
+OPT ?= -O2 -g
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
+OPENMP ?= -fopenmp
+CPPFLAGS += -D_GNU_SOURCE -DWATTLE_VERSION='"$(VERSION)"' -Iinclude -Isrc -I$(BUILD)/gen
+CFLAGS += -std=c17 $(OPT) $(WARN) -ffp-contract=off -fno-math-errno -MMD -MP
+ifneq ($(SAN),)
+CFLAGS += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
+LDFLAGS += -fsanitize=$(SAN)
+endif
+
+PACKAGES := sqlite3 jansson smartcols libprotobuf-c libzstd libcrypto
+CPPFLAGS += $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
+LIBS := -ldnnl $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lpthread -ldl -lm
+
+ifneq ($(V),1)
+quiet = @printf '  %-5s %s\n' $(1) $(2);
+.SILENT:
+endif
+
+program := $(BUILD)/wattle
+archives := $(FOLDERS:%=$(BUILD)/lib/%.a)
+libraries := $(BUILD)/libwattle-engine.a $(BUILD)/libwattle-meter.a
+unit_sources := $(wildcard $(UNIT:%=tests/unit/%.c))
+unit_tests := $(unit_sources:tests/unit/%.c=$(BUILD)/tests/%)
+
+all: $(program) $(libraries)
+
+# Objects of one folder become one archive; the program and each test take what they need of them.
+define folder
+objects_$(1) := $(patsubst src/%.c,$(BUILD)/obj/%.o,$(wildcard src/$(1)/*.c src/$(1)/*/*.c)) \
+                $(if $(filter model,$(1)),$(BUILD)/obj/gen/onnx.pb-c.o)
+$(BUILD)/lib/$(1).a: $$(objects_$(1))
+	$$(call quiet,AR,$$@) mkdir -p $$(@D) && rm -f $$@ && $(AR) rcs $$@ $$^
+endef
+$(foreach f,$(FOLDERS),$(eval $(call folder,$(f))))
+
+$(BUILD)/obj/engine/%.o: CFLAGS += -O3 $(OPENMP)
+
+$(BUILD)/obj/%.o: src/%.c | $(BUILD)/gen/onnx.pb-c.h
+	$(call quiet,CC,$<) mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+$(BUILD)/gen/onnx.pb-c.c $(BUILD)/gen/onnx.pb-c.h &: src/model/onnx.proto
+	$(call quiet,GEN,$@) mkdir -p $(BUILD)/gen && protoc-c --proto_path=src/model --c_out=$(BUILD)/gen $<
+
+$(BUILD)/obj/gen/onnx.pb-c.o: $(BUILD)/gen/onnx.pb-c.c
+	$(call quiet,CC,$<) mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(CFLAGS) -Wno-pedantic -Wno-shadow -c -o $@ $<
+
+# The main program keeps its test hook visible (-rdynamic): see src/worker/child.c.
+$(program): $(BUILD)/obj/main.o $(archives)
+	$(call quiet,LD,$@) $(CC) $(LDFLAGS) -rdynamic -o $@ $< -Wl,--start-group $(archives) -Wl,--end-group $(LIBS) $(OPENMP)
+
+$(BUILD)/libwattle-engine.a: $(BUILD)/lib/engine.a $(BUILD)/lib/model.a $(BUILD)/lib/base.a
+$(BUILD)/libwattle-meter.a: $(BUILD)/lib/meter.a $(BUILD)/lib/base.a
+$(libraries):
+	$(call quiet,AR,$@) rm -f $@ && (for a in $^; do echo "addlib $$a"; done | sed '1i create $@'; echo save; echo end) | $(AR) -M
+
+$(BUILD)/obj/tests/%.o: tests/unit/%.c | $(BUILD)/gen/onnx.pb-c.h
+	$(call quiet,CC,$<) mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(CFLAGS) -Wno-pedantic $(OPENMP) -c -o $@ $<
+
+# Tests named test_alloc_* run their subject with each allocation failing in turn.
+wrapped := malloc calloc realloc strdup strndup
+$(BUILD)/tests/test_alloc_%: LDFLAGS += $(wrapped:%=-Wl,--wrap=%)
+
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(archives)
+	$(call quiet,LD,$@) mkdir -p $(@D) && $(CC) $(LDFLAGS) -rdynamic -o $@ $< -Wl,--start-group $(archives) -Wl,--end-group $(LIBS) -lcmocka $(OPENMP)
+
+.PRECIOUS: $(BUILD)/obj/tests/%.o $(BUILD)/obj/%.o
+
+check-unit: $(unit_tests)
+	tests/run $(unit_tests)
+
+clean:
+	rm -rf build build-*
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+
+.PHONY: all check-unit clean

@@ -1,0 +1,185 @@
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int file_map_open(const char *path, struct file_map *map, struct error *e)
+{
+    *map = (struct file_map){0};
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return error_errno(e, errno, "cannot open '%s'", path);
+    struct stat st;
+    int result = 0;
+    if (fstat(fd, &st))
+        result = error_errno(e, errno, "cannot inspect '%s'", path);
+    else if (!S_ISREG(st.st_mode))
+        result = error_set(e, ERROR_IO, "'%s' is not a regular file", path);
+    else if (st.st_size > 0) {
+        void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (p == MAP_FAILED)
+            result = error_errno(e, errno, "cannot map '%s'", path);
+        else
+            *map = (struct file_map){.data = p, .size = (size_t)st.st_size};
+    }
+    close(fd);
+    return result;
+}
+
+void file_map_close(struct file_map *map)
+{
+    if (map->data)
+        munmap((void *)(uintptr_t)map->data, map->size);
+    *map = (struct file_map){0};
+}
+
+int file_read_text(const char *path, char *text, size_t size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return -errno;
+    size_t used = 0;
+    ssize_t n = 0;
+    while (used + 1 < size && (n = read(fd, text + used, size - 1 - used)) > 0)
+        used += (size_t)n;
+    int result = n < 0 ? -errno : 0;
+    close(fd);
+    if (used && text[used - 1] == '\n')
+        used--;
+    text[used] = '\0';
+    return result;
+}
+
+int file_atomic_open(struct file_atomic *f, const char *path, struct error *e)
+{
+    f->stream = NULL;
+    int n = snprintf(f->temporary, sizeof f->temporary, "%s.XXXXXX", path);
+    if (n < 0 || (size_t)n >= sizeof f->temporary)
+        return error_set(e, ERROR_USAGE, "path '%.60s...' is too long", path);
+    snprintf(f->path, sizeof f->path, "%s", path);
+    int fd = mkostemp(f->temporary, O_CLOEXEC);
+    if (fd < 0)
+        return error_errno(e, errno, "cannot write '%s'", path);
+    mode_t mask = umask(0);
+    umask(mask);
+    fchmod(fd, 0666 & ~mask);
+    f->stream = fdopen(fd, "wb");
+    if (f->stream)
+        return 0;
+    int saved = errno;
+    close(fd);
+    unlink(f->temporary);
+    return error_errno(e, saved, "cannot write '%s'", path);
+}
+
+static void sync_folder_of(const char *path)
+{
+    char folder[PATH_MAX];
+    snprintf(folder, sizeof folder, "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        slash[slash == folder] = '\0';
+    int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        fsync(fd);
+        close(fd);
+    }
+}
+
+int file_atomic_commit(struct file_atomic *f, struct error *e)
+{
+    int bad = fflush(f->stream) || ferror(f->stream) || fsync(fileno(f->stream));
+    int saved = errno;
+    bad |= fclose(f->stream) != 0;
+    f->stream = NULL;
+    if (!bad && rename(f->temporary, f->path)) {
+        bad = 1;
+        saved = errno;
+    }
+    if (bad) {
+        unlink(f->temporary);
+        return error_errno(e, saved ? saved : EIO, "cannot write '%s'", f->path);
+    }
+    sync_folder_of(f->path);
+    return 0;
+}
+
+void file_atomic_abort(struct file_atomic *f)
+{
+    if (!f->stream)
+        return;
+    fclose(f->stream);
+    f->stream = NULL;
+    unlink(f->temporary);
+}
+
+int file_make_folder(const char *path, struct error *e)
+{
+    char partial[PATH_MAX];
+    if ((size_t)snprintf(partial, sizeof partial, "%s", path) >= sizeof partial)
+        return error_set(e, ERROR_USAGE, "path '%.60s...' is too long", path);
+    for (char *p = partial + 1;; p++) {
+        char c = *p;
+        if (c != '/' && c != '\0')
+            continue;
+        *p = '\0';
+        if (mkdir(partial, 0777) && errno != EEXIST)
+            return error_errno(e, errno, "cannot make folder '%s'", partial);
+        if (!c)
+            break;
+        *p = c;
+    }
+    struct stat st;
+    if (stat(path, &st) || !S_ISDIR(st.st_mode))
+        return error_set(e, ERROR_IO, "'%s' is not a folder", path);
+    return 0;
+}
+
+int file_join(char out[PATH_MAX], const char *folder, const char *name, struct error *e)
+{
+    size_t n = strlen(folder);
+    const char *slash = n && folder[n - 1] == '/' ? "" : "/";
+    if ((size_t)snprintf(out, PATH_MAX, "%s%s%s", folder, slash, name) >= PATH_MAX)
+        return error_set(e, ERROR_USAGE, "path '%.60s...' is too long", folder);
+    return 0;
+}
+
+int file_home(char out[PATH_MAX], struct error *e)
+{
+    const char *home = getenv("WATTLE_HOME");
+    if (home && *home)
+        return file_join(out, home, "", e);
+    home = getenv("XDG_DATA_HOME");
+    if (home && *home == '/')
+        return file_join(out, home, "wattle", e);
+    home = getenv("HOME");
+    if (!home || !*home) {
+        error_set(e, ERROR_USAGE, "no place for data: neither WATTLE_HOME nor HOME is set");
+        return error_hint(e, "set WATTLE_HOME to a folder you can write");
+    }
+    return file_join(out, home, ".local/share/wattle", e);
+}
+
+int file_sha256(const char *path, char hex[65], struct error *e)
+{
+    struct file_map map;
+    int result = file_map_open(path, &map, e);
+    if (result)
+        return result;
+    unsigned char digest[32];
+    unsigned size = sizeof digest;
+    int ok = EVP_Digest(map.data ? map.data : (const void *)"", map.size, digest, &size,
+                        EVP_sha256(), NULL);
+    file_map_close(&map);
+    if (!ok)
+        return error_set(e, ERROR_IO, "cannot compute SHA-256 of '%s'", path);
+    for (size_t i = 0; i < sizeof digest; i++)
+        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    return 0;
+}

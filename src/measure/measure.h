@@ -1,0 +1,57 @@
+/* measure.h: one block: a fresh worker, meters, host checks, one record. */
+#ifndef WATTLE_MEASURE_MEASURE_H
+#define WATTLE_MEASURE_MEASURE_H
+
+#include "measure/record.h"
+#include "model/onnx.h"
+#include "plan/plan.h"
+
+struct measure_range {         /* --range NAME=LOW..HIGH: how to make up an input */
+    char name[PLAN_NAME_MAX];
+    double low, high;
+};
+
+struct measure_options {
+    uint64_t duration_ns;      /* window at least this long ... */
+    uint64_t min_runs;         /* ... and at least this many runs (default 10) */
+    uint64_t max_ns;           /* ... but cut here: 0 is 10 x duration, at least 60 s */
+    uint64_t warmup_min_ns;    /* 1 s or 3 runs, whichever is first */
+    uint64_t warmup_max_ns;    /* then "no steady state": SUSPECT */
+    uint64_t gap_ns;
+    uint64_t load_timeout_ns, run_timeout_ns;
+    uint64_t seed;             /* of the inputs */
+    int input_sets;            /* distinct buffers, default 4 */
+    const char *sysroot;
+    double tdp_w;
+    const struct measure_range *ranges;
+    size_t range_count;
+};
+void measure_defaults(struct measure_options *o);
+
+/* Checks before anything is started that the cell's inputs can be made up. */
+int measure_check(const struct cell *c, const struct measure_options *o, struct error *e);
+
+/* Always fills *r (record_release it). A block that failed is a record with r->error set; the
+ * return value is nonzero only for ERROR_INTERRUPTED and ERROR_MEMORY of this process. */
+int measure_block(const struct cell *c, int number, const struct measure_options *o,
+                  struct record *r, struct error *e);
+
+/* The outputs of one inference on input set 0 in a fresh worker, not timed. */
+struct measure_outputs {
+    size_t count;
+    struct measure_output {
+        char name[128];
+        struct tensor tensor;  /* owned */
+    } *outputs;
+};
+int measure_outputs(const struct cell *c, const struct measure_options *o,
+                    struct measure_outputs *out, struct error *e);
+void measure_outputs_release(struct measure_outputs *out);
+
+/* Compares outputs by position. Relative error of element i: |x_i - r_i| / max |r| over the output:
+ * relative to the output's scale, so that values near 0 do not decide. Agrees up to `tolerance`
+ * (1e-4 for float32, exact for integers and bool). NaN against a number differs. */
+void measure_agree(const struct measure_outputs *reference, const struct measure_outputs *x,
+                   double tolerance, struct agreement *out);
+
+#endif

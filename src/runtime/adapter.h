@@ -1,0 +1,91 @@
+/* adapter.h: the one small interface a runtime implements: one file and one line in registry.c.
+ * Adapters see this header and base/, nothing else of wattle (builtin.c also <wattle/engine.h>).
+ * They run inside a worker process of their own, except probe and environment, which also run in
+ * the parent and must not load the runtime's library there.
+ */
+#ifndef WATTLE_RUNTIME_ADAPTER_H
+#define WATTLE_RUNTIME_ADAPTER_H
+
+#include "base/error.h"
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { ADAPTER_TENSOR_MAX = 64, ADAPTER_DIM_MAX = 16, ADAPTER_RANK_MAX = 8 };
+
+struct adapter_dim {
+    const char *symbol;
+    int64_t value;
+};
+
+/* What the parent asks for. Strings live as long as the adapter. */
+struct adapter_request {
+    const char *model;      /* path */
+    const char *provider;   /* one of the adapter's providers */
+    const char *precision;  /* "f32" */
+    const char *spin;       /* "off", "default" or microseconds */
+    int threads;
+    int64_t batch;
+    const struct adapter_dim *dims;
+    size_t dim_count;
+    json_t *options;        /* object: provider options, KEY=VALUE; unknown keys are refused */
+};
+
+struct adapter_tensor {
+    const char *name;
+    const char *type;       /* "float32", "int64", ... */
+    int rank;
+    int64_t dims[ADAPTER_RANK_MAX]; /* concrete; an output's may be 0 until it was run once */
+    size_t bytes;
+};
+
+/* What was loaded. Strings and settings are the adapter's until unload. */
+struct adapter_loaded {
+    const char *version;    /* of the runtime */
+    const char *library;    /* path or name of its library */
+    const char *provider;   /* what really runs it */
+    json_t *settings;       /* object of EFFECTIVE settings, owned by the adapter */
+    struct adapter_tensor inputs[ADAPTER_TENSOR_MAX], outputs[ADAPTER_TENSOR_MAX];
+    size_t input_count, output_count;
+};
+
+struct adapter_probe {
+    char version[64];
+    char library[256];
+    char reason[256];       /* when not usable */
+    int usable;
+};
+
+/* Collects NAME=VALUE for the worker's environment; recorded with the block. */
+struct adapter_environment {
+    json_t *variables;      /* object: NAME -> VALUE */
+};
+
+struct adapter {
+    const char *name;                 /* "builtin" */
+    const char *title;                /* one line for `wattle doctor` */
+    const char *const *providers;     /* NULL-terminated; the first is the default */
+    const char *const *precisions;    /* NULL-terminated; the first is the default */
+    int hidden;                       /* not part of "every runtime" (fake) */
+    void (*probe)(struct adapter_probe *out);
+    /* The variables that must be set before the runtime is loaded: threads and spinning. */
+    int (*environment)(const struct adapter_request *r, struct adapter_environment *out,
+                       struct error *e);
+    int (*load)(const struct adapter_request *r, void **state, struct adapter_loaded *out,
+                struct error *e);
+    /* data[i] is input i, valid and unchanged until the next bind. Called between runs, also inside
+     * the window: cheap, no allocation. */
+    int (*bind)(void *state, const void *const *data, struct error *e);
+    /* One inference; returns when outputs are ready and the device is synchronised. */
+    int (*run)(void *state, struct error *e);
+    /* The last run's output, valid until the next run; fills *tensor's dims and bytes anew. */
+    const void *(*output)(void *state, size_t index, struct adapter_tensor *tensor);
+    void (*unload)(void *state);      /* NULL is fine */
+};
+
+/* registry.c */
+const struct adapter *const *adapter_all(size_t *count);
+const struct adapter *adapter_find(const char *name); /* NULL when unknown */
+
+#endif
