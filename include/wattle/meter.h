@@ -32,6 +32,8 @@ extern "C" {
 #define WATTLE_ERROR_MAX 512
 #endif
 
+struct wattle_meter;
+
 enum { WATTLE_DOMAIN_MAX = 64 };
 
 enum wattle_status {
