@@ -15,12 +15,11 @@ struct measure_options {
     uint64_t duration_ns;      /* window at least this long ... */
     uint64_t min_runs;         /* ... and at least this many runs (default 10) */
     uint64_t max_ns;           /* ... but cut here: 0 is 10 x duration, at least 60 s */
-    uint64_t warmup_min_ns;    /* 1 s or 3 runs, whichever is first */
-    uint64_t warmup_max_ns;    /* then "no steady state": SUSPECT */
-    uint64_t gap_ns;
-    uint64_t load_timeout_ns, run_timeout_ns;
+    uint64_t warmup_min_ns;    /* warm-up lasts this long and 3 runs, then until no slope is left */
+    uint64_t warmup_max_ns;    /* ... or this long: "no steady state", SUSPECT */
+    uint64_t timeout_ns;       /* a load or an inference that takes longer is killed */
     uint64_t seed;             /* of the inputs */
-    int input_sets;            /* distinct buffers, default 4 */
+    int input_sets;            /* distinct buffers the window goes through, default 4 */
     const char *sysroot;
     double tdp_w;
     const struct measure_range *ranges;

@@ -28,6 +28,7 @@ struct cell {
     int threads, instances;
     struct plan_dim dims[PLAN_DIM_MAX]; /* the user's --dim; the batch is not among them */
     size_t dim_count;
+    char options[512];           /* provider options as a JSON object, "{}" when none */
 };
 
 struct plan_block {

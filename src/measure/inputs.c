@@ -1,0 +1,346 @@
+#include "measure/inputs.h"
+
+#include "base/text.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- sizes of symbolic dimensions ------------------------------------------------------------- */
+
+static const struct plan_dim *find_dim(const struct plan_dim *dims, size_t count, const char *symbol)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!strcmp(dims[i].symbol, symbol))
+            return &dims[i];
+    return NULL;
+}
+
+static int add_dim(struct input_plan *p, const char *symbol, int64_t value, struct error *e)
+{
+    if (find_dim(p->dims, p->dim_count, symbol))
+        return 0;
+    if (p->dim_count == PLAN_DIM_MAX || strlen(symbol) >= PLAN_NAME_MAX)
+        return error_set(e, ERROR_UNSUPPORTED, "symbolic dimension '%.60s' is one too many", symbol);
+    struct plan_dim *d = &p->dims[p->dim_count++];
+    snprintf(d->symbol, sizeof d->symbol, "%s", symbol);
+    d->value = value;
+    return 0;
+}
+
+/* What the file's own metadata suggests for a symbol; 0 when it says nothing usable. */
+static int64_t suggested_size(const struct onnx_model *m, const char *symbol)
+{
+    char key[32 + PLAN_NAME_MAX];
+    snprintf(key, sizeof key, "wattle.dim.%.60s", symbol);
+    const char *text = onnx_metadata_find(m, key);
+    int64_t value;
+    return text && !text_to_int(text, key, 1, INT32_MAX, &value, NULL) ? value : 0;
+}
+
+static int size_symbol(struct input_plan *p, const struct cell *c, const struct onnx_model *m,
+                       const struct onnx_value *input, int axis, struct error *e)
+{
+    const char *symbol = input->dims[axis].symbol;
+    if (!symbol || !*symbol)
+        return error_set(e, ERROR_UNSUPPORTED, "input '%s' has an unnamed dynamic axis %d",
+                         input->name, axis);
+    const struct plan_dim *given = find_dim(c->dims, c->dim_count, symbol);
+    if (given)
+        return add_dim(p, symbol, given->value, e);
+    if (axis == 0)
+        return add_dim(p, symbol, c->batch, e);
+    int64_t value = suggested_size(m, symbol);
+    if (value || find_dim(p->dims, p->dim_count, symbol))
+        return add_dim(p, symbol, value, e);
+    error_set(e, ERROR_USAGE, "model '%s': dimension '%s' of input '%s' has no size", c->model,
+              symbol, input->name);
+    return error_hint(e, "give it one: --dim %s=SIZE", symbol);
+}
+
+static int size_input(struct input_plan *p, const struct cell *c, const struct onnx_model *m,
+                      const struct onnx_value *input, struct error *e)
+{
+    for (int axis = 0; axis < input->rank; axis++) {
+        int64_t fixed = input->dims[axis].value;
+        if (fixed < 0) {
+            int result = size_symbol(p, c, m, input, axis, e);
+            if (result)
+                return result;
+        } else if (axis == 0 && input->rank > 1 && c->batch != 1 && fixed != c->batch) {
+            error_set(e, ERROR_USAGE, "batch %lld: model '%s' fixes the batch of input '%s' at %lld",
+                      (long long)c->batch, c->model, input->name, (long long)fixed);
+            return error_hint(e, "use -b %lld, or export the model with a symbolic batch",
+                              (long long)fixed);
+        }
+    }
+    return 0;
+}
+
+/* A --dim that no input has is a typing error. */
+static int check_given_dims(const struct input_plan *p, const struct cell *c, struct error *e)
+{
+    for (size_t i = 0; i < c->dim_count; i++)
+        if (!find_dim(p->dims, p->dim_count, c->dims[i].symbol))
+            return error_set(e, ERROR_USAGE, "model '%s' has no symbolic dimension '%s'", c->model,
+                             c->dims[i].symbol);
+    return 0;
+}
+
+/* --- rules for the data ------------------------------------------------------------------------ */
+
+static int rule_from_range(struct input_rule *r, const struct measure_options *o)
+{
+    for (size_t i = 0; i < o->range_count; i++) {
+        if (strcmp(o->ranges[i].name, r->name))
+            continue;
+        r->kind = INPUT_UNIFORM;
+        r->a = o->ranges[i].low;
+        r->b = o->ranges[i].high;
+        return 1;
+    }
+    return 0;
+}
+
+static int rule_from_metadata(struct input_rule *r, const struct onnx_model *m)
+{
+    static const char *const kinds[] = {[INPUT_NORMAL] = "normal", [INPUT_UNIFORM] = "uniform",
+                                        [INPUT_CONSTANT] = "constant"};
+    char key[192], kind[16];
+    snprintf(key, sizeof key, "wattle.input.%s", r->name);
+    const char *text = onnx_metadata_find(m, key);
+    if (!text)
+        return 0;
+    int n = sscanf(text, "%15s %lf %lf", kind, &r->a, &r->b);
+    for (int k = INPUT_NORMAL; n >= 2 && k <= INPUT_CONSTANT; k++) {
+        if (strcmp(kind, kinds[k]) || (k != INPUT_CONSTANT && n != 3))
+            continue;
+        r->kind = (enum input_kind)k;
+        return isfinite(r->a) && (n < 3 || isfinite(r->b));
+    }
+    return 0;
+}
+
+/* An input used as indices into a table must stay within it. */
+static int rule_from_gather(struct input_rule *r, const struct onnx_model *m)
+{
+    int64_t bound = 0;
+    for (size_t i = 0; i < m->node_count; i++) {
+        const struct onnx_node *n = &m->nodes[i];
+        if (strcmp(n->op_type, "Gather") || n->input_count < 2 || strcmp(n->inputs[1], r->name))
+            continue;
+        const struct onnx_initializer *table = onnx_initializer_find(m, n->inputs[0]);
+        const struct onnx_attribute *axis = onnx_attribute_find(n, "axis");
+        int64_t at = axis && axis->type == ONNX_INT ? axis->i : 0;
+        if (!table || at < 0 || at >= table->tensor.shape.rank)
+            continue;
+        int64_t rows = table->tensor.shape.dims[at];
+        bound = !bound || rows < bound ? rows : bound;
+    }
+    r->kind = INPUT_UNIFORM;
+    r->a = 0;
+    r->b = (double)(bound - 1);
+    return bound > 0;
+}
+
+static int is_float(enum dtype type)
+{
+    return type == DTYPE_F32 || type == DTYPE_F64;
+}
+
+static int is_integer(enum dtype type)
+{
+    return (type >= DTYPE_U8 && type <= DTYPE_I64) || type == DTYPE_U32 || type == DTYPE_U64;
+}
+
+/* The largest magnitude each way that still converts exactly; integers beyond 2^53 do not. */
+static int rule_fits(const struct input_rule *r, enum dtype type)
+{
+    static const struct {
+        enum dtype type;
+        double low, high;
+    } limits[] = {
+        {DTYPE_F32, -3e38, 3e38},        {DTYPE_F64, -1e300, 1e300},
+        {DTYPE_I64, -0x1p53, 0x1p53},    {DTYPE_U64, 0, 0x1p53},
+        {DTYPE_I32, -0x1p31, 0x1p31 - 1}, {DTYPE_U32, 0, 0x1p32 - 1},
+        {DTYPE_I16, -0x1p15, 0x1p15 - 1}, {DTYPE_U16, 0, 0x1p16 - 1},
+        {DTYPE_I8, -128, 127},           {DTYPE_U8, 0, 255},
+        {DTYPE_BOOL, 0, 1},
+    };
+    if (r->kind == INPUT_NORMAL)
+        return is_float(type) && r->b >= 0;
+    double high = r->kind == INPUT_UNIFORM ? r->b : r->a;
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
+        if (limits[i].type == type)
+            return r->a <= high && r->a >= limits[i].low && high <= limits[i].high;
+    return 0;
+}
+
+static int check_rule(const struct input_rule *r, enum dtype type, const struct cell *c,
+                      struct error *e)
+{
+    if (rule_fits(r, type))
+        return 0;
+    return error_set(e, ERROR_USAGE, "model '%s': input '%s' of type %s cannot take values %g..%g",
+                     c->model, r->name, dtype_name(type), r->a, r->b);
+}
+
+static int make_rule(struct input_rule *r, const struct onnx_value *input,
+                     const struct onnx_model *m, const struct cell *c,
+                     const struct measure_options *o, struct error *e)
+{
+    if (strlen(input->name) >= sizeof r->name)
+        return error_set(e, ERROR_UNSUPPORTED, "input name '%.40s...' is too long", input->name);
+    snprintf(r->name, sizeof r->name, "%s", input->name);
+    if (!is_float(input->type) && !is_integer(input->type) && input->type != DTYPE_BOOL)
+        return error_set(e, ERROR_UNSUPPORTED, "model '%s': cannot make up input '%s' of type %s",
+                         c->model, r->name, dtype_name(input->type));
+    if (rule_from_range(r, o) || rule_from_metadata(r, m))
+        return check_rule(r, input->type, c, e);
+    if (is_float(input->type)) {
+        r->kind = INPUT_NORMAL;
+        r->b = 1;
+        return 0;
+    }
+    if (input->type == DTYPE_BOOL) {
+        r->kind = INPUT_UNIFORM;
+        r->b = 1;
+        return 0;
+    }
+    if (rule_from_gather(r, m))
+        return 0;
+    error_set(e, ERROR_USAGE, "model '%s': cannot make up input '%s' (%s): its range is unknown",
+              c->model, r->name, dtype_name(input->type));
+    return error_hint(e, "give it one: --range %s=LOW..HIGH", r->name);
+}
+
+static int check_given_ranges(const struct input_plan *p, const struct cell *c,
+                              const struct measure_options *o, struct error *e)
+{
+    for (size_t i = 0; i < o->range_count; i++) {
+        size_t k = 0;
+        while (k < p->rule_count && strcmp(p->rules[k].name, o->ranges[i].name))
+            k++;
+        if (k == p->rule_count)
+            return error_set(e, ERROR_USAGE, "model '%s' has no input '%s'", c->model,
+                             o->ranges[i].name);
+    }
+    return 0;
+}
+
+static int plan_inputs(struct input_plan *p, const struct cell *c, const struct measure_options *o,
+                       const struct onnx_model *m, struct error *e)
+{
+    p->rules = calloc(m->input_count ? m->input_count : 1, sizeof *p->rules);
+    if (!p->rules)
+        return error_memory(e);
+    for (size_t i = 0; i < m->input_count; i++) {
+        int result = size_input(p, c, m, &m->inputs[i], e);
+        if (!result)
+            result = make_rule(&p->rules[p->rule_count++], &m->inputs[i], m, c, o, e);
+        if (result)
+            return result;
+    }
+    int result = check_given_dims(p, c, e);
+    return result ? result : check_given_ranges(p, c, o, e);
+}
+
+int input_plan_make(struct input_plan *p, const struct cell *c, const struct measure_options *o,
+                    struct error *e)
+{
+    *p = (struct input_plan){0};
+    if (!c->path[0])
+        return 0;
+    struct onnx_model *m;
+    int result = onnx_open(c->path, &m, e);
+    if (result)
+        return result;
+    result = plan_inputs(p, c, o, m, e);
+    onnx_close(m);
+    if (result)
+        input_plan_release(p);
+    return result;
+}
+
+void input_plan_release(struct input_plan *p)
+{
+    free(p->rules);
+    *p = (struct input_plan){0};
+}
+
+/* --- data ------------------------------------------------------------------------------------- */
+
+/* splitmix64's output function: a counter-based generator, so that element i needs no state. */
+static uint64_t mix(uint64_t z)
+{
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+static uint64_t stream_of(const char *name, uint64_t seed, int set)
+{
+    uint64_t h = mix(seed + 0x9e3779b97f4a7c15u * (uint64_t)(set + 1));
+    for (; *name; name++)
+        h = mix(h ^ (unsigned char)*name);
+    return h;
+}
+
+/* Sum of twelve 16-bit uniforms: mean 0, variance 1, and the same bits on every machine, which
+ * log and cos of Box-Muller would not promise. */
+static double normal_at(uint64_t stream, uint64_t index)
+{
+    int64_t sum = 0;
+    for (uint64_t k = 0; k < 3; k++) {
+        uint64_t z = mix(stream + (3 * index + k) * 0x9e3779b97f4a7c15u);
+        sum += (int64_t)((z & 0xffff) + (z >> 16 & 0xffff) + (z >> 32 & 0xffff) + (z >> 48));
+    }
+    return ((double)sum - 12 * 32767.5) / 65536.0;
+}
+
+static double element_at(const struct input_rule *r, uint64_t stream, uint64_t index, int integer)
+{
+    if (r->kind == INPUT_CONSTANT)
+        return r->a;
+    if (r->kind == INPUT_NORMAL)
+        return r->a + r->b * normal_at(stream, index);
+    uint64_t z = mix(stream + index * 0x9e3779b97f4a7c15u);
+    if (!integer)
+        return r->a + (r->b - r->a) * ((double)(z >> 11) * 0x1p-53);
+    uint64_t span = (uint64_t)(r->b - r->a) + 1;
+    return r->a + (double)(z % span);
+}
+
+static void store_element(enum dtype type, void *data, size_t i, double x)
+{
+    switch (type) {
+    case DTYPE_F32: ((float *)data)[i] = (float)x; break;
+    case DTYPE_F64: ((double *)data)[i] = x; break;
+    case DTYPE_I64: ((int64_t *)data)[i] = (int64_t)x; break;
+    case DTYPE_I32: ((int32_t *)data)[i] = (int32_t)x; break;
+    case DTYPE_I16: ((int16_t *)data)[i] = (int16_t)x; break;
+    case DTYPE_I8: ((int8_t *)data)[i] = (int8_t)x; break;
+    case DTYPE_U64: ((uint64_t *)data)[i] = (uint64_t)x; break;
+    case DTYPE_U32: ((uint32_t *)data)[i] = (uint32_t)x; break;
+    case DTYPE_U16: ((uint16_t *)data)[i] = (uint16_t)x; break;
+    case DTYPE_U8: ((uint8_t *)data)[i] = (uint8_t)x; break;
+    default: ((uint8_t *)data)[i] = x != 0; break; /* bool */
+    }
+}
+
+int input_fill(const struct input_plan *p, const char *name, enum dtype type, uint64_t seed, int set,
+               void *data, size_t elements, struct error *e)
+{
+    static const struct input_rule standard = {.kind = INPUT_NORMAL, .b = 1};
+    const struct input_rule *rule = is_float(type) ? &standard : NULL;
+    for (size_t i = 0; i < p->rule_count; i++)
+        if (!strcmp(p->rules[i].name, name))
+            rule = &p->rules[i];
+    if (!rule || (!is_float(type) && !is_integer(type) && type != DTYPE_BOOL))
+        return error_set(e, ERROR_UNSUPPORTED, "cannot make up input '%s' of type %s", name,
+                         dtype_name(type));
+    uint64_t stream = stream_of(name, seed, set);
+    for (size_t i = 0; i < elements; i++)
+        store_element(type, data, i, element_at(rule, stream, i, !is_float(type)));
+    return 0;
+}

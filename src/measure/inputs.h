@@ -1,0 +1,36 @@
+/* inputs.h: what to feed a model: sizes for its symbolic dimensions and seeded random data that is
+ * the same bytes for every runtime and on every machine. */
+#ifndef WATTLE_MEASURE_INPUTS_H
+#define WATTLE_MEASURE_INPUTS_H
+
+#include "measure/measure.h"
+
+enum input_kind { INPUT_NORMAL, INPUT_UNIFORM, INPUT_CONSTANT };
+
+/* How the elements of one input are made up. */
+struct input_rule {
+    char name[128];
+    enum input_kind kind;
+    double a, b; /* mean and sd; low and high, both included; value */
+};
+
+struct input_plan {
+    struct plan_dim dims[PLAN_DIM_MAX]; /* a size for every symbolic dimension */
+    size_t dim_count;
+    struct input_rule *rules;           /* one for each input of the model file */
+    size_t rule_count;
+};
+
+/* Rules in order of preference: --range, the file's metadata (model/zoo.h), the table a Gather node
+ * looks the input up in, standard normal for floats, both values for bool. An integer input that
+ * none of them covers is ERROR_USAGE, as are a symbolic dimension without a size and a batch that
+ * the model fixes otherwise. A cell without a file (the fake runtime) has an empty plan. */
+int input_plan_make(struct input_plan *p, const struct cell *c, const struct measure_options *o,
+                    struct error *e);
+void input_plan_release(struct input_plan *p);
+
+/* Fills one tensor. Depends on seed, set, name, type and element index only. */
+int input_fill(const struct input_plan *p, const char *name, enum dtype type, uint64_t seed, int set,
+               void *data, size_t elements, struct error *e);
+
+#endif

@@ -1,0 +1,186 @@
+#include "measure/session.h"
+
+#include "runtime/adapter.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { ALIGNMENT = 64 };
+
+static size_t align(size_t bytes)
+{
+    return (bytes + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
+}
+
+int reply_u64(json_t *reply, const char *name, uint64_t *out, struct error *e)
+{
+    json_t *value = json_object_get(reply, name);
+    if (!json_is_integer(value) || json_integer_value(value) < 0)
+        return error_set(e, ERROR_FORMAT, "worker's reply has no whole number '%s'", name);
+    *out = (uint64_t)json_integer_value(value);
+    return 0;
+}
+
+static int reply_shape(json_t *dims, struct shape *shape)
+{
+    size_t rank = json_array_size(dims);
+    if (!json_is_array(dims) || rank > RANK_MAX)
+        return -1;
+    *shape = (struct shape){.rank = (int)rank};
+    for (size_t i = 0; i < rank; i++) {
+        json_t *dim = json_array_get(dims, i);
+        shape->dims[i] = json_is_integer(dim) ? json_integer_value(dim) : -1;
+    }
+    return shape_elements(shape) < 0 ? -1 : 0;
+}
+
+int reply_tensor(json_t *value, const char **name, enum dtype *type, struct shape *shape,
+                 struct error *e)
+{
+    const char *type_name = json_string_value(json_object_get(value, "type"));
+    *name = json_string_value(json_object_get(value, "name"));
+    *type = type_name ? dtype_from_name(type_name) : DTYPE_NONE;
+    if (!*name || *type == DTYPE_NONE || reply_shape(json_object_get(value, "shape"), shape) ||
+        shape_bytes(shape, *type) < 0)
+        return error_set(e, ERROR_FORMAT, "worker describes a tensor without name, type or shape");
+    return 0;
+}
+
+int session_call(struct session *s, json_t *command, uint64_t extra_ns, json_t **reply,
+                 struct error *e)
+{
+    json_t *ignored = NULL;
+    uint64_t timeout_ns = s->options->timeout_ns + extra_ns;
+    int result = worker_call(s->worker, command, timeout_ns, reply ? reply : &ignored, e);
+    json_decref(ignored);
+    return result;
+}
+
+static json_t *dims_json(const struct input_plan *p)
+{
+    json_t *dims = json_object();
+    for (size_t i = 0; i < p->dim_count; i++)
+        json_object_set_new(dims, p->dims[i].symbol, json_integer(p->dims[i].value));
+    return dims;
+}
+
+static int start(struct session *s, struct error *e)
+{
+    const struct cell *c = s->cell;
+    const struct adapter *adapter = adapter_find(c->runtime);
+    if (!adapter)
+        return error_set(e, ERROR_USAGE, "unknown runtime '%s'", c->runtime);
+    struct adapter_request request = {.model = c->path, .provider = c->provider,
+                                      .precision = c->precision, .spin = c->spin,
+                                      .threads = c->threads, .batch = c->batch};
+    struct adapter_environment environment = {.variables = json_object()};
+    int result = environment.variables ? 0 : error_memory(e);
+    if (!result && adapter->environment)
+        result = adapter->environment(&request, &environment, e);
+    struct worker_spec spec = {.environment = environment.variables};
+    if (!result)
+        result = worker_start(&spec, &s->worker, e);
+    json_decref(environment.variables);
+    return result;
+}
+
+static int load(struct session *s, struct error *e)
+{
+    const struct cell *c = s->cell;
+    json_t *options = json_loads(c->options[0] ? c->options : "{}", 0, NULL);
+    json_t *command = json_pack(
+        "{s:s, s:s, s:s, s:s, s:[], s:i, s:I, s:s, s:s, s:o, s:o}", "op", "load", "runtime",
+        c->runtime, "provider", c->provider, "model", c->path, "devices", "threads", c->threads,
+        "batch", (json_int_t)c->batch, "precision", c->precision, "spin", c->spin, "dims",
+        dims_json(&s->plan), "options", options);
+    if (!command)
+        return error_memory(e);
+    return session_call(s, command, 0, &s->loaded, e);
+}
+
+int session_open(struct session *s, const struct cell *c, const struct measure_options *o,
+                 struct error *e)
+{
+    *s = (struct session){.cell = c, .options = o};
+    int result = input_plan_make(&s->plan, c, o, e);
+    if (!result)
+        result = start(s, e);
+    if (!result) {
+        json_t *hello = json_pack("{s:s, s:i}", "op", "hello", "protocol", 1);
+        result = hello ? session_call(s, hello, 0, NULL, e) : error_memory(e);
+    }
+    return result ? result : load(s, e);
+}
+
+void session_close(struct session *s)
+{
+    worker_free(s->worker);
+    json_decref(s->loaded);
+    input_plan_release(&s->plan);
+    *s = (struct session){0};
+}
+
+/* The layout of one input set: [{"offset","bytes"},...] in the order of the worker's inputs. */
+static int lay_out(json_t *inputs, json_t *tensors, size_t *set_bytes, struct error *e)
+{
+    size_t offset = 0, i;
+    json_t *input;
+    json_array_foreach(inputs, i, input) {
+        const char *name;
+        enum dtype type;
+        struct shape shape;
+        int result = reply_tensor(input, &name, &type, &shape, e);
+        if (result)
+            return result;
+        size_t bytes = (size_t)shape_bytes(&shape, type);
+        if (bytes > ((size_t)1 << 36) || offset > ((size_t)1 << 36))
+            return error_set(e, ERROR_MEMORY, "input '%s' would take %zu bytes", name, bytes);
+        json_array_append_new(tensors, json_pack("{s:I, s:I}", "offset", (json_int_t)offset,
+                                                 "bytes", (json_int_t)bytes));
+        offset = align(offset + bytes);
+    }
+    *set_bytes = offset;
+    return 0;
+}
+
+static int fill_sets(struct session *s, json_t *inputs, json_t *tensors, int sets, size_t set_bytes,
+                     struct error *e)
+{
+    uint8_t *data;
+    int result = worker_tensors(s->worker, s->tensor_bytes, &data, e);
+    for (int set = 0; set < sets && !result; set++) {
+        for (size_t i = 0; i < json_array_size(inputs) && !result; i++) {
+            const char *name;
+            enum dtype type;
+            struct shape shape;
+            result = reply_tensor(json_array_get(inputs, i), &name, &type, &shape, e);
+            if (result)
+                break;
+            json_t *place = json_array_get(tensors, i);
+            size_t offset = (size_t)json_integer_value(json_object_get(place, "offset"));
+            result = input_fill(&s->plan, name, type, s->options->seed, set,
+                                data + (size_t)set * set_bytes + offset,
+                                (size_t)shape_elements(&shape), e);
+        }
+    }
+    return result;
+}
+
+int session_inputs(struct session *s, int sets, struct error *e)
+{
+    json_t *inputs = json_object_get(s->loaded, "inputs");
+    json_t *tensors = json_array();
+    size_t set_bytes = 0;
+    int result = tensors ? lay_out(inputs, tensors, &set_bytes, e) : error_memory(e);
+    if (!result) {
+        s->tensor_bytes = (size_t)sets * set_bytes;
+        result = fill_sets(s, inputs, tensors, sets, set_bytes, e);
+    }
+    if (result) {
+        json_decref(tensors);
+        return result;
+    }
+    json_t *command = json_pack("{s:s, s:i, s:I, s:o}", "op", "inputs", "sets", sets, "set_bytes",
+                                (json_int_t)set_bytes, "tensors", tensors);
+    return command ? session_call(s, command, 0, NULL, e) : error_memory(e);
+}
