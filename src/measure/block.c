@@ -1,0 +1,309 @@
+/* block.c: the order of one block: load, first inference, warm-up, window, judgement. */
+#include "measure/measure.h"
+
+#include "base/clock.h"
+#include "measure/meters.h"
+#include "measure/session.h"
+#include "stats/stats.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    WARMUP_RUNS = 3,
+    TREND_POINTS = 40,   /* a warm-up round is judged by the medians of this many equal parts */
+    LATENCY_MAX = 1 << 20,
+};
+
+/* A slope is a slope when it is significant and moves the latency by more than this over a round. */
+static const double TREND_P = 0.05, TREND_CHANGE = 0.02;
+
+void measure_defaults(struct measure_options *o)
+{
+    *o = (struct measure_options){
+        .duration_ns = 10 * NS_PER_S,
+        .min_runs = 10,
+        .warmup_min_ns = NS_PER_S,
+        .warmup_max_ns = 20 * NS_PER_S,
+        .timeout_ns = 300 * NS_PER_S,
+        .seed = 1,
+        .input_sets = 4,
+    };
+}
+
+int measure_check(const struct cell *c, const struct measure_options *o, struct error *e)
+{
+    struct input_plan plan;
+    int result = input_plan_make(&plan, c, o, e);
+    if (!result)
+        input_plan_release(&plan);
+    return result;
+}
+
+static void copy_text(char *to, size_t size, json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+    snprintf(to, size, "%s", text ? text : "");
+}
+
+/* Keeps what the worker said about itself. */
+static int keep_loaded(struct session *s, struct record *r, struct error *e)
+{
+    uint64_t load_ns;
+    int result = reply_u64(s->loaded, "load_ns", &load_ns, e);
+    if (result)
+        return result;
+    r->load_ms = (double)load_ns / 1e6;
+    copy_text(r->runtime_version, sizeof r->runtime_version, s->loaded, "version");
+    copy_text(r->library, sizeof r->library, s->loaded, "library");
+    copy_text(r->provider, sizeof r->provider, s->loaded, "provider");
+    json_t *settings = json_object_get(s->loaded, "settings");
+    if (json_is_object(settings))
+        json_object_update(r->settings, settings);
+    json_object_set(r->shapes, "inputs", json_object_get(s->loaded, "inputs"));
+    json_object_set(r->shapes, "outputs", json_object_get(s->loaded, "outputs"));
+    return 0;
+}
+
+static int first_inference(struct session *s, struct record *r, struct error *e)
+{
+    json_t *command = json_pack("{s:s}", "op", "first"), *reply = NULL;
+    uint64_t first_ns = 0;
+    int result = command ? session_call(s, command, 0, &reply, e) : error_memory(e);
+    if (!result)
+        result = reply_u64(reply, "first_ns", &first_ns, e);
+    if (!result)
+        r->first_ms = (double)first_ns / 1e6;
+    json_decref(reply);
+    return result;
+}
+
+/* --- warm-up ---------------------------------------------------------------------------------- */
+
+/* Medians of up to TREND_POINTS equal parts of the latencies, in time order. */
+static size_t part_medians(uint64_t *latency_ns, size_t n, double *points)
+{
+    size_t parts = n < TREND_POINTS ? n : TREND_POINTS;
+    for (size_t i = 0; i < parts; i++) {
+        size_t begin = i * n / parts, end = (i + 1) * n / parts;
+        stats_sort_u64(latency_ns + begin, end - begin);
+        points[i] = (double)latency_ns[begin + (end - begin) / 2];
+    }
+    return parts;
+}
+
+static int has_trend(uint64_t *latency_ns, size_t n)
+{
+    double points[TREND_POINTS], scratch[TREND_POINTS * (TREND_POINTS - 1) / 2];
+    size_t parts = part_medians(latency_ns, n, points);
+    if (parts < 4 || !(stats_trend_p(points, parts) < TREND_P))
+        return 0;
+    double change = stats_slope(points, parts, scratch) * (double)parts;
+    double level = points[parts / 2];
+    return fabs(change) > TREND_CHANGE * level;
+}
+
+static int warmup_round(struct session *s, uint64_t min_ns, struct record *r, uint64_t *latency_ns,
+                        int *trend, struct error *e)
+{
+    uint64_t max_ns = s->options->warmup_max_ns;
+    json_t *command = json_pack("{s:s, s:i, s:I, s:I}", "op", "warmup", "min_runs", WARMUP_RUNS,
+                                "min_ns", (json_int_t)min_ns, "max_ns",
+                                (json_int_t)(max_ns > min_ns ? max_ns : min_ns));
+    json_t *reply = NULL;
+    uint64_t wall_ns = 0, runs = 0;
+    int result = command ? session_call(s, command, max_ns, &reply, e) : error_memory(e);
+    if (!result)
+        result = reply_u64(reply, "wall_ns", &wall_ns, e);
+    json_decref(reply);
+    if (result)
+        return result;
+    size_t n = worker_latencies(s->worker, latency_ns, LATENCY_MAX, &runs);
+    r->warmup_runs += runs;
+    r->warmup_s += (double)wall_ns / 1e9;
+    *trend = has_trend(latency_ns, n);
+    return 0;
+}
+
+/* Rounds of growing length until one shows no slope. */
+static int warm_up(struct session *s, struct record *r, struct error *e)
+{
+    uint64_t *latency_ns = malloc(LATENCY_MAX * sizeof *latency_ns);
+    if (!latency_ns)
+        return error_memory(e);
+    double limit_s = (double)s->options->warmup_max_ns / 1e9;
+    uint64_t min_ns = s->options->warmup_min_ns;
+    int result = 0, trend = 1;
+    r->warmup_s = 0;
+    while (!result && trend && r->warmup_s < limit_s) {
+        result = warmup_round(s, min_ns, r, latency_ns, &trend, e);
+        min_ns += min_ns / 2;
+    }
+    r->warmup_stable = !result && !trend;
+    free(latency_ns);
+    return result;
+}
+
+/* --- the window ------------------------------------------------------------------------------- */
+
+static int keep_done(json_t *reply, struct record *r, struct error *e)
+{
+    uint64_t begin_ns, end_ns, user_ns, system_ns;
+    const struct {
+        const char *name;
+        uint64_t *out;
+    } fields[] = {
+        {"runs", &r->runs},
+        {"begin_ns", &begin_ns},
+        {"end_ns", &end_ns},
+        {"user_ns", &user_ns},
+        {"system_ns", &system_ns},
+        {"minor_faults", &r->minor_faults},
+        {"major_faults", &r->major_faults},
+        {"voluntary_switches", &r->voluntary_switches},
+        {"involuntary_switches", &r->involuntary_switches},
+        {"rss_peak_bytes", &r->rss_peak_bytes},
+    };
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        int result = reply_u64(reply, fields[i].name, fields[i].out, e);
+        if (result)
+            return result;
+    }
+    if (end_ns <= begin_ns || r->runs == 0)
+        return error_set(e, ERROR_FORMAT, "worker reports %llu runs in a window of %lld ns",
+                         (unsigned long long)r->runs, (long long)(end_ns - begin_ns));
+    r->wall_s = (double)(end_ns - begin_ns) / 1e9;
+    r->user_s = (double)user_ns / 1e9;
+    r->system_s = (double)system_ns / 1e9;
+    return 0;
+}
+
+static int keep_latencies(struct worker *w, struct record *r, struct error *e)
+{
+    size_t capacity = r->runs < LATENCY_MAX ? (size_t)r->runs : LATENCY_MAX;
+    uint64_t runs;
+    r->latency_ns = malloc(capacity * sizeof *r->latency_ns);
+    if (!r->latency_ns)
+        return error_memory(e);
+    r->latency_count = worker_latencies(w, r->latency_ns, capacity, &runs);
+    if (runs == r->runs && r->latency_count > 0)
+        return 0;
+    return error_set(e, ERROR_FORMAT, "worker reports %llu runs but stored %llu latencies",
+                     (unsigned long long)r->runs, (unsigned long long)runs);
+}
+
+static uint64_t window_max_ns(const struct measure_options *o)
+{
+    if (o->max_ns)
+        return o->max_ns;
+    return 10 * o->duration_ns > 60 * NS_PER_S ? 10 * o->duration_ns : 60 * NS_PER_S;
+}
+
+/* From "go" to "done" the parent only sleeps, waking to poll the meters. */
+static int go(struct session *s, struct meter_set *meters, struct record *r, struct error *e)
+{
+    const struct measure_options *o = s->options;
+    json_t *reply = NULL;
+    host_noise_read(&r->noise_before, o->sysroot ? o->sysroot : "");
+    meters_begin(meters);
+    json_t *command = json_pack("{s:s}", "op", "go");
+    int result = command ? worker_send(s->worker, command, e) : error_memory(e);
+    if (!result)
+        result = worker_receive(s->worker, window_max_ns(o) + o->timeout_ns, meters->tick_ns,
+                                meters_sample, meters, &reply, e);
+    meters_end(meters);
+    host_noise_read(&r->noise_after, o->sysroot ? o->sysroot : "");
+    if (!result)
+        result = keep_done(reply, r, e);
+    if (!result)
+        result = keep_latencies(s->worker, r, e);
+    json_decref(reply);
+    return result;
+}
+
+static int window(struct session *s, struct record *r, struct error *e)
+{
+    const struct measure_options *o = s->options;
+    json_t *command = json_pack("{s:s, s:I, s:I, s:I, s:i}", "op", "window", "min_runs",
+                                (json_int_t)o->min_runs, "min_ns", (json_int_t)o->duration_ns,
+                                "max_ns", (json_int_t)window_max_ns(o), "gap_ns", 0);
+    int result = command ? session_call(s, command, 0, NULL, e) : error_memory(e);
+    if (result)
+        return result;
+    struct meter_set meters;
+    result = meters_open(&meters, o, s->worker, r, e);
+    if (!result)
+        result = go(s, &meters, r, e);
+    meters_close(&meters);
+    return result;
+}
+
+/* --- judgement -------------------------------------------------------------------------------- */
+
+static void find(struct record *r, enum verdict verdict, const char *text)
+{
+    json_array_append_new(r->reasons, json_string(text));
+    if (verdict > r->verdict)
+        r->verdict = verdict;
+}
+
+static void judge(const struct measure_options *o, struct record *r)
+{
+    uint64_t cpu_ns = (uint64_t)((r->user_s + r->system_s) * 1e9);
+    enum verdict noise = host_noise_judge(&r->noise_before, &r->noise_after, cpu_ns, r->reasons);
+    if (noise > r->verdict)
+        r->verdict = noise;
+    if (!r->warmup_stable)
+        find(r, VERDICT_SUSPECT, "latency still had a slope after warm-up: use a longer --warmup");
+    if (r->runs < o->min_runs)
+        find(r, VERDICT_SUSPECT, "window was cut at its maximum duration before enough runs: use a "
+                                 "longer --duration");
+    if (r->latency_count < r->runs)
+        find(r, VERDICT_VALID, "more runs than the latency ring holds: percentiles are of the "
+                               "newest ones");
+}
+
+static int run_block(struct session *s, const struct cell *c, const struct measure_options *o,
+                     struct record *r, struct error *e)
+{
+    int result = session_open(s, c, o, e);
+    if (s->worker)
+        json_object_update(r->environment, worker_environment(s->worker));
+    if (!result)
+        result = keep_loaded(s, r, e);
+    if (!result)
+        result = session_inputs(s, o->input_sets, e);
+    if (!result)
+        result = first_inference(s, r, e);
+    if (!result)
+        result = warm_up(s, r, e);
+    if (!result)
+        result = window(s, r, e);
+    return result;
+}
+
+int measure_block(const struct cell *c, int number, const struct measure_options *o,
+                  struct record *r, struct error *e)
+{
+    struct session s = {0};
+    struct error failure = {0};
+    record_init(r);
+    r->number = number;
+    r->started_ns = clock_realtime_ns();
+    int result = run_block(&s, c, o, r, &failure);
+    if (!result)
+        judge(o, r);
+    else {
+        r->error = failure;
+        r->verdict = VERDICT_INVALID;
+        if (s.worker)
+            snprintf(r->log, sizeof r->log, "%s", worker_log(s.worker));
+    }
+    session_close(&s);
+    if (result != ERROR_INTERRUPTED)
+        return 0;
+    if (e)
+        *e = failure;
+    return result;
+}
