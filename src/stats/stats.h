@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Sorts in place, ascending. */
+/* Sorts in place, ascending; NaN last. */
 void stats_sort(double *x, size_t n);
 void stats_sort_u64(uint64_t *x, size_t n);
 
@@ -24,15 +24,15 @@ int stats_median_ci95(const double *sorted, size_t n, double *low, double *high)
 double stats_mean(const double *x, size_t n);      /* NaN for n = 0 */
 double stats_sd(const double *x, size_t n);        /* sample, n - 1; NaN for n < 2 */
 
-/* Mann-Kendall trend test over x in time order (ties corrected, normal approximation with
- * continuity): two-sided p; NaN for n < 4. O(n^2): give it at most ~ 500 points. */
+/* Mann-Kendall trend test over x in time order (Kendall, Rank Correlation Methods; ties corrected,
+ * normal approximation with continuity): two-sided p; NaN for n < 4 or where a value is NaN. O(n^2): give it at most ~ 500 points. */
 double stats_trend_p(const double *x, size_t n);
-/* Theil-Sen slope per step (median of pairwise slopes). scratch holds n*(n-1)/2 doubles. */
+/* Theil-Sen slope per step (Sen 1968: median of pairwise slopes). scratch holds n*(n-1)/2 doubles. */
 double stats_slope(const double *x, size_t n, double *scratch);
 
 /* Bounds of (a*w1 + b*c1) / (a*w2 + b*c2) over a in [a0,a1], b in [b0,b1]: the ratio of two
  * estimates whose unknown (a, b) is the same. Extremes lie at corners, the ratio being monotone in
- * a and in b. */
+ * a and in b. Both are NaN when the second has no energy at some corner. */
 void stats_estimate_ratio(double w1, double c1, double w2, double c2, const double a[2],
                           const double b[2], double *low, double *high);
 
