@@ -1,0 +1,36 @@
+#include "measure/record.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static void noise_init(struct host_noise *n)
+{
+    n->load_1min = n->frequency_mhz = n->temperature_c = NAN;
+}
+
+void record_init(struct record *r)
+{
+    *r = (struct record){.energy_meter = -1};
+    r->settings = json_object();
+    r->environment = json_object();
+    r->shapes = json_object();
+    r->reasons = json_array();
+    r->load_ms = r->first_ms = NAN;
+    r->warmup_s = r->wall_s = r->user_s = r->system_s = NAN;
+    noise_init(&r->noise_before);
+    noise_init(&r->noise_after);
+}
+
+void record_release(struct record *r)
+{
+    json_decref(r->settings);
+    json_decref(r->environment);
+    json_decref(r->shapes);
+    json_decref(r->reasons);
+    free(r->latency_ns);
+    for (size_t i = 0; i < r->meter_count; i++) {
+        free(r->meters[i].domains);
+        free(r->meters[i].samples);
+    }
+    *r = (struct record){.energy_meter = -1};
+}
