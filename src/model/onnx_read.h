@@ -1,0 +1,79 @@
+/* onnx_read.h: what the files that together make the reader share. Private to this folder.
+ *
+ * onnx.c walks the model and the graph, onnx_unpack.c turns small messages into structs through
+ * protobuf-c, onnx_tensor.c decodes tensors, onnx_external.c finds data in other files. Inner
+ * functions give the reason of an error; whoever knows the name of the thing puts it in front.
+ */
+#ifndef WATTLE_MODEL_ONNX_READ_H
+#define WATTLE_MODEL_ONNX_READ_H
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "model/onnx.h"
+#include "model/wire.h"
+
+enum {
+    ONNX_IR_MIN = 3, /* the first with opset imports */
+    ONNX_IR_MAX = 10,
+    ONNX_OPSET_MIN = 7,
+    ONNX_OPSET_MAX = 22,
+    ONNX_EXTERNAL_FILES_MAX = 4096,
+    ONNX_ATTRIBUTES_MAX = 1000, /* of one node; the most in any operator is about 20 */
+};
+
+struct onnx_external_file {
+    const char *path; /* resolved */
+    struct file_map map;
+};
+
+struct onnx_file {
+    struct onnx_model model; /* first, so that one pointer is both */
+    struct arena arena;      /* its maximum grows with the bytes really there */
+    struct file_map map;
+    struct onnx_external_file *externals;
+    size_t external_count, external_capacity;
+    const char *folder; /* resolved; NULL until external data is asked for */
+    const struct onnx_initializer **by_name; /* sorted */
+};
+
+/* A name out of a file made fit for one line of text: cut, control characters replaced. */
+struct onnx_quote {
+    char text[84];
+};
+const char *onnx_quote(struct onnx_quote *q, const char *name);
+
+/* "truncated or not protobuf", for whoever walks. */
+int onnx_malformed(struct error *e);
+
+/* onnx_unpack.c: each fills *out with copies in the arena. */
+int onnx_unpack_node(struct onnx_file *f, const struct wire_field *field, struct onnx_node *out,
+                     struct error *e);
+int onnx_unpack_value(struct onnx_file *f, const struct wire_field *field, struct onnx_value *out,
+                      struct error *e);
+int onnx_unpack_opset(const struct wire_field *field, int *is_default, int64_t *version,
+                      struct error *e);
+int onnx_unpack_metadata(struct onnx_file *f, const struct wire_field *field,
+                         struct onnx_metadata *out, struct error *e);
+
+/* onnx_tensor.c: decodes a TensorProto. With in_place, data may point into bytes. *name, where
+ * wanted, becomes "" if there is none, and is set even on failure. */
+int onnx_read_tensor(struct onnx_file *f, const uint8_t *bytes, size_t size, int in_place,
+                     const char **name, struct tensor *out, struct error *e);
+/* Points t->data at bytes, or at an aligned copy. */
+int onnx_place_data(struct onnx_file *f, const uint8_t *bytes, int in_place, struct tensor *t,
+                    struct error *e);
+
+/* onnx_external.c */
+struct onnx_external {
+    const char *location; /* NULL when the file gives none */
+    int64_t offset;
+    int64_t length; /* -1 when the file does not say */
+};
+int onnx_external_entry(struct onnx_file *f, const struct wire_field *field,
+                        struct onnx_external *x, struct error *e);
+int onnx_external_data(struct onnx_file *f, const struct onnx_external *x, struct tensor *t,
+                       struct error *e);
+void onnx_external_close(struct onnx_file *f);
+
+#endif
