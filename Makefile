@@ -14,7 +14,8 @@ FOLDERS ?= base stats model engine meter host plan worker runtime measure store 
 UNIT ?= test_*
 
 OPT ?= -O2 -g
-WARN := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
+        -Wno-format-truncation -Werror # names and paths are cut to fit on purpose
 OPENMP ?= -fopenmp
 CPPFLAGS += -D_GNU_SOURCE -DWATTLE_VERSION='"$(VERSION)"' -Iinclude -Isrc -I$(BUILD)/gen
 CFLAGS += -std=c17 $(OPT) $(WARN) -ffp-contract=off -fno-math-errno -MMD -MP

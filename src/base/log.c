@@ -10,6 +10,11 @@ void log_set_level(enum log_level level)
     current = level;
 }
 
+int log_shows(enum log_level level)
+{
+    return current >= level;
+}
+
 static void line(const char *mark, const char *format, va_list args)
 {
     flockfile(stderr);

@@ -138,21 +138,24 @@ int options_given(const struct option_list *list, int id)
     return 0;
 }
 
-/* Words of text from `column` on, wrapped, continuation lines indented to HELP_COLUMN. */
-static void wrap(const char *text, int column, FILE *out)
+void options_wrap(const char *text, int indent, FILE *out)
 {
+    int column = indent;
     while (*text) {
-        int size = (int)strcspn(text, " ");
-        if (column + size > HELP_WIDTH && column > HELP_COLUMN) {
-            fprintf(out, "\n%*s", HELP_COLUMN, "");
-            column = HELP_COLUMN;
-        }
+        int size = (int)strcspn(text, " \n");
+        if (column + size > HELP_WIDTH && column > indent)
+            column = fprintf(out, "\n%*s", indent, "") - 1;
         column += fprintf(out, "%.*s", size, text);
         text += size;
-        if (*text == ' ') {
+        if (*text == '\n') {
+            column = fprintf(out, "\n%*s", indent, "") - 1;
             text++;
-            if (column + 1 + (int)strcspn(text, " ") <= HELP_WIDTH)
+        } else if (*text == ' ') {
+            text++;
+            if (column + 1 + (int)strcspn(text, " \n") <= HELP_WIDTH)
                 column += fprintf(out, " ");
+            else
+                column = HELP_WIDTH;
         }
     }
     fputc('\n', out);
@@ -171,6 +174,6 @@ void options_help(const struct option_spec *specs, size_t count, FILE *out)
             column = 0;
         }
         fprintf(out, "%*s", HELP_COLUMN - column, "");
-        wrap(s->help, HELP_COLUMN, out);
+        options_wrap(s->help, HELP_COLUMN, out);
     }
 }

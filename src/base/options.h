@@ -27,6 +27,7 @@ struct option_list {
     size_t option_count;
     const char **operands;
     size_t operand_count;
+    const char *command;    /* the whole command as typed, for records; set by main */
 };
 
 /* GNU style: -b 1, -b1, --batch 1, --batch=1, "--" ends options; unambiguous prefixes are NOT
@@ -40,6 +41,8 @@ void options_release(struct option_list *list);
 const char *options_last(const struct option_list *list, int id, const char *fallback);
 int options_given(const struct option_list *list, int id);
 
+/* Text wrapped at 80 columns, every line but the first indented; newlines are kept. */
+void options_wrap(const char *text, int indent, FILE *out);
 /* "  -b, --batch N[,N...]  text" lines, wrapped at 80 columns. */
 void options_help(const struct option_spec *specs, size_t count, FILE *out);
 

@@ -264,9 +264,16 @@ static void judge(const struct measure_options *o, struct record *r)
                                "newest ones");
 }
 
+static void tell(const struct measure_options *o, const char *phase)
+{
+    if (o->phase)
+        o->phase(o->phase_context, phase);
+}
+
 static int run_block(struct session *s, const struct cell *c, const struct measure_options *o,
                      struct record *r, struct error *e)
 {
+    tell(o, "load");
     int result = session_open(s, c, o, e);
     if (s->worker)
         json_object_update(r->environment, worker_environment(s->worker));
@@ -276,8 +283,10 @@ static int run_block(struct session *s, const struct cell *c, const struct measu
         result = session_inputs(s, o->input_sets, e);
     if (!result)
         result = first_inference(s, r, e);
+    tell(o, "warm-up");
     if (!result)
         result = warm_up(s, r, e);
+    tell(o, "window");
     if (!result)
         result = window(s, r, e);
     return result;

@@ -24,6 +24,9 @@ struct measure_options {
     double tdp_w;
     const struct measure_range *ranges;
     size_t range_count;
+    /* Called when a phase begins: "load", "warm-up", "window"; for progress. NULL: nobody asks. */
+    void (*phase)(void *context, const char *name);
+    void *phase_context;
 };
 void measure_defaults(struct measure_options *o);
 

@@ -1,0 +1,274 @@
+#include "cmd/campaign.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "cmd/progress.h"
+#include "model/zoo.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* float32 runtimes that agree do so to 1e-6; a wrong layout or weight shows as 1e-2 and more. */
+static const double TOLERANCE = 1e-4;
+
+/* --- plan ------------------------------------------------------------------------------------- */
+
+static int describe_model(const struct cell *model, struct store_model *out, struct error *e)
+{
+    *out = (struct store_model){.parameters = -1, .macs = -1};
+    snprintf(out->name, sizeof out->name, "%s", model->model);
+    snprintf(out->path, sizeof out->path, "%s", model->path);
+    snprintf(out->format, sizeof out->format, "%s", model->format);
+    if (!model->path[0])
+        return 0;
+    int result = file_sha256(model->path, out->sha256, e);
+    const struct zoo_model *zoo = zoo_find(model->model);
+    if (!result && zoo && !strcmp(zoo->sha256, out->sha256)) {
+        out->parameters = zoo->parameters;
+        out->macs = zoo->macs;
+    }
+    return result;
+}
+
+static int plan_models(struct campaign *c, const char *const *models, size_t model_count, int build,
+                       struct cell **cells, size_t *cell_count, struct error *e)
+{
+    c->stored.models = calloc(model_count, sizeof *c->stored.models);
+    if (!c->stored.models)
+        return error_memory(e);
+    for (size_t i = 0; i < model_count; i++) {
+        struct cell model;
+        int result = request_model(models[i], build, &model, e);
+        if (!result)
+            result = request_cells(c->request, &model, cells, cell_count, e);
+        if (!result && build)
+            result = describe_model(&model, &c->stored.models[c->stored.model_count++], e);
+        if (result)
+            return result;
+    }
+    return 0;
+}
+
+static size_t model_of(const struct campaign *c, const struct cell *cell)
+{
+    size_t i = 0;
+    while (i + 1 < c->stored.model_count && strcmp(c->stored.models[i].path, cell->path))
+        i++;
+    return i;
+}
+
+static int describe_cells(struct campaign *c, struct error *e)
+{
+    const struct request *r = c->request;
+    size_t count = c->plan.cell_count;
+    c->stored.cells = calloc(count, sizeof *c->stored.cells);
+    c->agreements = calloc(count, sizeof *c->agreements);
+    if (!c->stored.cells || !c->agreements)
+        return error_memory(e);
+    c->stored.cell_count = count;
+    for (size_t i = 0; i < count; i++) {
+        c->stored.cells[i].cell = c->plan.cells[i];
+        c->stored.cells[i].model = model_of(c, &c->plan.cells[i]);
+        c->agreements[i] = (struct agreement){.max_rel_error = NAN, .ok = -1};
+        c->stored.cells[i].agreement = c->agreements[i];
+    }
+    snprintf(c->stored.version, sizeof c->stored.version, "%s", WATTLE_VERSION);
+    c->stored.started_ns = clock_realtime_ns();
+    c->stored.seed = r->measure.seed;
+    c->stored.duration_s = (double)r->measure.duration_ns / 1e9;
+    c->stored.blocks = r->blocks;
+    c->stored.host = json_incref(r->host.fingerprint);
+    host_title(&r->host, c->stored.host_title, sizeof c->stored.host_title);
+    return 0;
+}
+
+int campaign_plan(struct campaign *c, const struct request *r, const char *const *models,
+                  size_t model_count, int build, struct error *e)
+{
+    *c = (struct campaign){.request = r};
+    struct cell *cells = NULL;
+    size_t count = 0;
+    int result = plan_models(c, models, model_count, build, &cells, &count, e);
+    if (!result)
+        result = plan_make(&c->plan, cells, count, r->blocks, r->measure.seed, e);
+    if (result)
+        free(cells);
+    if (!result)
+        result = describe_cells(c, e);
+    for (size_t i = 0; build && i < c->plan.cell_count && !result; i++)
+        result = measure_check(&c->plan.cells[i], &r->measure, e);
+    if (result)
+        campaign_release(c);
+    return result;
+}
+
+void campaign_release(struct campaign *c)
+{
+    store_close(c->store);
+    store_campaign_release(&c->stored);
+    plan_release(&c->plan);
+    free(c->agreements);
+    *c = (struct campaign){0};
+}
+
+/* --- agreement -------------------------------------------------------------------------------- */
+
+static int same_inputs(const struct cell *a, const struct cell *b)
+{
+    return !strcmp(a->path, b->path) && !strcmp(a->model, b->model) && a->batch == b->batch;
+}
+
+static int is_reference(const struct cell *c)
+{
+    return !strcmp(c->runtime, "builtin") && !strcmp(c->provider, "reference");
+}
+
+/* What cell i is compared with: the plain-C reference where it is among the cells or asked for with
+ * --verify, else the first cell of the same model and batch. */
+static struct cell reference_for(const struct campaign *c, size_t i)
+{
+    const struct cell *cells = c->plan.cells;
+    size_t first = c->plan.cell_count;
+    for (size_t k = 0; k < c->plan.cell_count; k++) {
+        if (!same_inputs(&cells[k], &cells[i]))
+            continue;
+        if (is_reference(&cells[k]))
+            return cells[k];
+        first = k < first ? k : first;
+    }
+    struct cell reference = cells[first];
+    if (c->request->verify && cells[i].path[0]) {
+        snprintf(reference.runtime, sizeof reference.runtime, "builtin");
+        snprintf(reference.provider, sizeof reference.provider, "reference");
+        snprintf(reference.options, sizeof reference.options, "{}");
+    }
+    return reference;
+}
+
+static int same_cell(const struct cell *a, const struct cell *b)
+{
+    return same_inputs(a, b) && !strcmp(a->runtime, b->runtime) &&
+           !strcmp(a->provider, b->provider) && a->threads == b->threads &&
+           !strcmp(a->precision, b->precision);
+}
+
+static void name_reference(const struct cell *reference, struct agreement *a)
+{
+    snprintf(a->reference, sizeof a->reference, "%s:%s", reference->runtime, reference->provider);
+}
+
+/* A failure to get outputs is not the end: the cell's blocks will fail with the same reason. */
+static int compare_cell(const struct campaign *c, const struct measure_outputs *reference, size_t i,
+                        struct error *e)
+{
+    struct measure_outputs outputs;
+    struct error why = {0};
+    struct agreement *a = &c->agreements[i];
+    int result = measure_outputs(&c->plan.cells[i], &c->request->measure, &outputs, &why);
+    if (result == ERROR_INTERRUPTED) {
+        *e = why;
+        return result;
+    }
+    if (result)
+        snprintf(a->detail, sizeof a->detail, "no outputs: %.170s", why.text);
+    else
+        measure_agree(reference, &outputs, TOLERANCE, a);
+    measure_outputs_release(&outputs);
+    return 0;
+}
+
+/* All cells whose reference is the same as that of cell `first`, which is the first of them. */
+static int compare_group(struct campaign *c, size_t first, int *done, struct error *e)
+{
+    struct cell reference = reference_for(c, first);
+    struct measure_outputs outputs = {0};
+    struct error why = {0};
+    int result = 0, fetched = 0, missing = 0;
+    for (size_t i = first; i < c->plan.cell_count && !result; i++) {
+        if (!same_inputs(&c->plan.cells[i], &c->plan.cells[first]))
+            continue;
+        done[i] = 1;
+        if (same_cell(&reference, &c->plan.cells[i]))
+            continue;
+        if (!fetched) {
+            fetched = 1;
+            missing = measure_outputs(&reference, &c->request->measure, &outputs, &why);
+            result = missing == ERROR_INTERRUPTED ? missing : 0;
+        }
+        name_reference(&reference, &c->agreements[i]);
+        if (missing)
+            snprintf(c->agreements[i].detail, sizeof c->agreements[i].detail,
+                     "the reference gave no outputs: %.150s", why.text);
+        else
+            result = compare_cell(c, &outputs, i, e);
+    }
+    if (missing == ERROR_INTERRUPTED && e)
+        *e = why;
+    measure_outputs_release(&outputs);
+    return result;
+}
+
+static int compare_outputs(struct campaign *c, struct error *e)
+{
+    int *done = calloc(c->plan.cell_count, sizeof *done);
+    if (!done)
+        return error_memory(e);
+    int result = 0;
+    for (size_t i = 0; i < c->plan.cell_count && !result; i++)
+        if (!done[i])
+            result = compare_group(c, i, done, e);
+    free(done);
+    for (size_t i = 0; i < c->plan.cell_count && !result; i++)
+        result = store_put_agreement(c->store, c->stored.id, i, &c->agreements[i], e);
+    return result;
+}
+
+/* --- blocks ----------------------------------------------------------------------------------- */
+
+static int execute_block(struct campaign *c, size_t index, struct progress *progress,
+                         struct error *e)
+{
+    const struct plan_block *block = &c->plan.blocks[index];
+    const struct cell *cell = &c->plan.cells[block->cell];
+    struct measure_options options = c->request->measure;
+    options.phase = progress_phase;
+    options.phase_context = progress;
+    progress_block(progress, index, cell);
+    struct record record;
+    int result = measure_block(cell, block->number, &options, &record, e);
+    if (!result) {
+        if (record.error.code)
+            log_warning("%s on %s:%s failed: %s", cell->model, cell->runtime, cell->provider,
+                        record.error.text);
+        result = store_put_block(c->store, c->stored.id, block->cell, &record, e);
+    }
+    record_release(&record);
+    return result;
+}
+
+static int execute_blocks(struct campaign *c, struct error *e)
+{
+    struct progress progress;
+    int result = 0;
+    progress_begin(&progress, c->plan.block_count, c->stored.duration_s + 3);
+    for (size_t i = 0; i < c->plan.block_count && !result; i++)
+        result = execute_block(c, i, &progress, e);
+    progress_end(&progress);
+    return result;
+}
+
+int campaign_execute(struct campaign *c, const char *store_file, struct error *e)
+{
+    int result = store_open(store_file, &c->store, e);
+    if (!result)
+        result = store_begin(c->store, &c->stored, e);
+    if (!result && c->plan.cell_count > 0)
+        result = compare_outputs(c, e);
+    if (!result)
+        result = execute_blocks(c, e);
+    if (!result)
+        result = store_finish(c->store, c->stored.id, e);
+    return result;
+}

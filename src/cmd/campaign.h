@@ -1,0 +1,23 @@
+/* campaign.h: a plan carried out: outputs compared, blocks measured, everything stored. */
+#ifndef WATTLE_CMD_CAMPAIGN_H
+#define WATTLE_CMD_CAMPAIGN_H
+
+#include "cmd/request.h"
+#include "store/store.h"
+
+struct campaign {
+    const struct request *request;
+    struct plan plan;
+    struct store_campaign stored;   /* models, cells and host as they go into the store */
+    struct agreement *agreements;   /* one a cell */
+    struct store *store;
+};
+
+/* Resolves models, makes cells and plan, checks that inputs can be made up. Starts nothing. */
+int campaign_plan(struct campaign *c, const struct request *r, const char *const *models,
+                  size_t model_count, int build, struct error *e);
+/* Opens the store and carries out the plan. ERROR_INTERRUPTED leaves what is done in the store. */
+int campaign_execute(struct campaign *c, const char *store_file, struct error *e);
+void campaign_release(struct campaign *c);
+
+#endif

@@ -1,0 +1,83 @@
+#include "cmd/cmd.h"
+
+#include <string.h>
+
+static const struct command all[] = {
+    {
+        .name = "doctor",
+        .summary = "what this machine can measure and run (also: wattle alone)",
+        .details = "",
+        .options = {OPTION_SYSROOT, OPTION_TDP},
+        .run = cmd_doctor,
+    },
+    {
+        .name = "run",
+        .operands = "MODEL...",
+        .summary = "measure time and energy of models on every usable runtime",
+        .details = "MODEL is a built-in model (see wattle models) or an ONNX file. Each cell (model x "
+                   "runtime x provider x batch x threads x precision) is measured in --blocks fresh "
+                   "processes; outputs of all cells of a model are compared before they are ranked. "
+                   "Every block is kept in the store.\n\n"
+                   "Exit codes: 0 ok, 1 error, 2 usage, 3 completed but invalid, 5 outputs differ, "
+                   "130 interrupted with results kept.",
+        .options = {OPTION_RUNTIME, OPTION_PROVIDER, OPTION_PROVIDER_OPTION, OPTION_BATCH,
+                    OPTION_THREADS, OPTION_PRECISION, OPTION_SPIN, OPTION_DIM, OPTION_RANGE,
+                    OPTION_DURATION, OPTION_MIN_RUNS, OPTION_BLOCKS, OPTION_WARMUP, OPTION_TIMEOUT,
+                    OPTION_SEED, OPTION_VERIFY, OPTION_TDP, OPTION_REQUIRE, OPTION_JSON, OPTION_CSV,
+                    OPTION_MARKDOWN, OPTION_STORE, OPTION_SYSROOT, OPTION_DRY_RUN},
+        .run = cmd_run,
+    },
+    {
+        .name = "models",
+        .operands = "[build NAME...]",
+        .summary = "list the built-in models, or write their ONNX files",
+        .details = "Files go to $WATTLE_HOME/models ($WATTLE_HOME is ~/.local/share/wattle unless "
+                   "set) and are the same bytes on every machine.",
+        .run = cmd_models,
+    },
+    {
+        .name = "worker",
+        .summary = "the process that runs one cell, started by wattle itself",
+        .details = "",
+        .hidden = 1,
+        .run = cmd_worker,
+    },
+};
+
+const struct command *command_all(size_t *count)
+{
+    *count = sizeof all / sizeof *all;
+    return all;
+}
+
+const struct command *command_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (!strcmp(all[i].name, name))
+            return &all[i];
+    return NULL;
+}
+
+void command_help(const struct command *c, FILE *out)
+{
+    struct option_spec specs[COMMAND_OPTION_MAX];
+    size_t count = command_options(c, specs);
+    fprintf(out, "usage: wattle %s [OPTIONS] %s\n\n%s\n\n", c->name, c->operands ? c->operands : "",
+            c->summary);
+    if (c->details[0]) {
+        options_wrap(c->details, 0, out);
+        fputc('\n', out);
+    }
+    options_help(specs, count, out);
+}
+
+void command_overview(FILE *out)
+{
+    fprintf(out, "usage: wattle [COMMAND] [OPTIONS]\n\n"
+                 "Measures, explains and cuts the energy of deep-learning inference.\n\n");
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (!all[i].hidden)
+            fprintf(out, "  %-8s %-18s %s\n", all[i].name, all[i].operands ? all[i].operands : "",
+                    all[i].summary);
+    fprintf(out, "\nwattle COMMAND --help tells the options; wattle --version the version.\n");
+}

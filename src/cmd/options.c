@@ -1,0 +1,63 @@
+#include "cmd/cmd.h"
+
+/* The one source of option text. Spelled the same in every command that takes it. */
+static const struct option_spec all[] = {
+    {OPTION_RUNTIME, 'r', "runtime", "NAME[,NAME...]",
+     "Runtimes to measure (default: every usable one)."},
+    {OPTION_PROVIDER, 0, "provider", "NAME[,NAME...]",
+     "Execution providers (default: the runtime's first). builtin has cpu (oneDNN and kernels of "
+     "its own) and reference (plain C, slow, for checking)."},
+    {OPTION_PROVIDER_OPTION, 0, "provider-option", "KEY=VALUE",
+     "Hand an option to the runtime; may be repeated. Unknown keys are refused."},
+    {OPTION_BATCH, 'b', "batch", "N[,N...]", "Batch sizes (default 1)."},
+    {OPTION_THREADS, 't', "threads", "N[,N...]",
+     "Intra-op threads (default: every CPU this process may use)."},
+    {OPTION_PRECISION, 0, "precision", "NAME", "Arithmetic: f32 (default)."},
+    {OPTION_SPIN, 0, "spin", "off|default|USEC",
+     "Busy-waiting of idle worker threads: off (default) lets none spin between requests, default "
+     "is the runtime's own habit, a number is microseconds."},
+    {OPTION_DIM, 0, "dim", "NAME=SIZE",
+     "Size of a symbolic dimension other than the batch, such as S=128; may be repeated."},
+    {OPTION_RANGE, 0, "range", "INPUT=LOW..HIGH",
+     "Make up this input uniformly between two values, both included; may be repeated."},
+    {OPTION_DURATION, 0, "duration", "TIME",
+     "Length of the measured window of each block (default 10s)."},
+    {OPTION_MIN_RUNS, 0, "min-runs", "N", "Fewest inferences in a window (default 10)."},
+    {OPTION_BLOCKS, 0, "blocks", "N",
+     "Fresh processes per cell, interleaved in a seeded random order (default 6)."},
+    {OPTION_WARMUP, 0, "warmup", "TIME",
+     "Longest warm-up; it ends when latency shows no slope (default 20s)."},
+    {OPTION_TIMEOUT, 0, "timeout", "TIME",
+     "A load or an inference that takes longer is killed and becomes a failed row (default 5m)."},
+    {OPTION_SEED, 0, "seed", "N", "Seed of inputs and of the order of blocks (default 1)."},
+    {OPTION_VERIFY, 0, "verify", NULL,
+     "Also compare outputs with the built-in engine's plain-C reference kernels."},
+    {OPTION_TDP, 0, "tdp", "WATT",
+     "Thermal design power of the CPU package: narrows the estimate where there is no counter."},
+    {OPTION_REQUIRE, 0, "require", "measured",
+     "Refuse to run where energy would only be estimated."},
+    {OPTION_JSON, 0, "json", "FILE", "Write the result as JSON, schema wattle/1 (- is stdout)."},
+    {OPTION_CSV, 0, "csv", "FILE", "Write the result as CSV (- is stdout)."},
+    {OPTION_MARKDOWN, 0, "markdown", "FILE", "Write the result as Markdown (- is stdout)."},
+    {OPTION_STORE, 0, "store", "FILE",
+     "SQLite file that keeps every block (default $WATTLE_HOME/wattle.db)."},
+    {OPTION_SYSROOT, 0, "sysroot", "DIR",
+     "Read /sys and /proc of the machine under this folder (recorded or simulated trees)."},
+    {OPTION_DRY_RUN, 0, "dry-run", NULL, "Say what would be done, and stop."},
+    {OPTION_QUIET, 'q', "quiet", NULL, "No progress, notes or warnings on stderr."},
+    {OPTION_VERBOSE, 'v', "verbose", NULL, "More detail on stderr."},
+    {OPTION_HELP, 'h', "help", NULL, "This text."},
+};
+
+size_t command_options(const struct command *c, struct option_spec *specs)
+{
+    static const int common[] = {OPTION_QUIET, OPTION_VERBOSE, OPTION_HELP, 0};
+    const int *lists[] = {c->options, common};
+    size_t count = 0;
+    for (size_t l = 0; l < 2; l++)
+        for (const int *id = lists[l]; *id; id++)
+            for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+                if (all[i].id == *id && count < COMMAND_OPTION_MAX)
+                    specs[count++] = all[i];
+    return count;
+}

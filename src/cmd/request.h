@@ -1,0 +1,43 @@
+/* request.h: the options of `wattle run` as typed values, checked before anything is started. */
+#ifndef WATTLE_CMD_REQUEST_H
+#define WATTLE_CMD_REQUEST_H
+
+#include "cmd/cmd.h"
+#include "host/host.h"
+#include "measure/measure.h"
+#include "plan/plan.h"
+#include "runtime/adapter.h"
+
+enum { REQUEST_LIST_MAX = 64 };
+
+struct request {
+    struct host host;
+    const struct adapter *runtimes[REQUEST_LIST_MAX];
+    size_t runtime_count;
+    char **providers;            /* as typed; NULL: each runtime's first */
+    size_t provider_count;
+    int64_t batches[REQUEST_LIST_MAX];
+    size_t batch_count;
+    int threads[REQUEST_LIST_MAX];
+    size_t thread_count;
+    struct plan_dim dims[PLAN_DIM_MAX];
+    size_t dim_count;
+    struct measure_range ranges[REQUEST_LIST_MAX];
+    char provider_options[512];  /* JSON object */
+    const char *precision, *spin;
+    int blocks, verify, require_measured;
+    struct measure_options measure;
+};
+
+int request_parse(struct request *r, const struct option_list *options, struct error *e);
+void request_release(struct request *r);
+
+/* Finds a model: a built-in name (written to disk when missing and build is set) or a file. Fills
+ * name, path and format of the cell. */
+int request_model(const char *operand, int build, struct cell *model, struct error *e);
+
+/* The cells of one model: runtime x provider x batch x threads, appended to *cells (realloc'd). */
+int request_cells(const struct request *r, const struct cell *model, struct cell **cells,
+                  size_t *count, struct error *e);
+
+#endif

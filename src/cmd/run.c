@@ -1,0 +1,185 @@
+#include "cmd/campaign.h"
+
+#include "base/file.h"
+#include "base/log.h"
+#include "report/report.h"
+
+#include <string.h>
+
+/* --- exports: opened before anything is measured, so that a bad path fails at once -------------- */
+
+struct export {
+    int option;
+    int (*write)(const struct report *, FILE *, struct error *);
+    const char *path;          /* NULL: not asked for */
+    struct file_atomic file;   /* unless path is "-" */
+};
+
+static int is_stdout(const struct export *x)
+{
+    return x->path && !strcmp(x->path, "-");
+}
+
+static int exports_open(struct export *exports, size_t count, const struct option_list *options,
+                        struct error *e)
+{
+    size_t to_stdout = 0;
+    for (size_t i = 0; i < count; i++) {
+        exports[i].path = options_last(options, exports[i].option, NULL);
+        to_stdout += is_stdout(&exports[i]);
+    }
+    if (to_stdout > 1)
+        return error_set(e, ERROR_USAGE, "only one of --json, --csv and --markdown can go to stdout");
+    int result = 0;
+    for (size_t i = 0; i < count && !result; i++)
+        if (exports[i].path && !is_stdout(&exports[i]))
+            result = file_atomic_open(&exports[i].file, exports[i].path, e);
+    return result;
+}
+
+static int exports_write(struct export *exports, size_t count, const struct report *report,
+                         struct error *e)
+{
+    int result = 0, table = 1;
+    for (size_t i = 0; i < count && !result; i++) {
+        struct export *x = &exports[i];
+        if (!x->path)
+            continue;
+        table &= !is_stdout(x);
+        result = x->write(report, is_stdout(x) ? stdout : x->file.stream, e);
+        if (!result && !is_stdout(x))
+            result = file_atomic_commit(&x->file, e);
+    }
+    if (result || !table)
+        return result;
+    struct report_style style = report_style_of(stdout);
+    return report_text(report, stdout, &style, e);
+}
+
+static void exports_abort(struct export *exports, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        file_atomic_abort(&exports[i].file);
+}
+
+/* --- the command ------------------------------------------------------------------------------ */
+
+static int store_file(const struct option_list *options, char path[PATH_MAX], struct error *e)
+{
+    const char *given = options_last(options, OPTION_STORE, NULL);
+    char home[PATH_MAX];
+    if (given) {
+        if ((size_t)snprintf(path, PATH_MAX, "%s", given) >= PATH_MAX)
+            return error_set(e, ERROR_USAGE, "path '%.60s...' is too long", given);
+        return 0;
+    }
+    int result = file_home(home, e);
+    return result ? result : file_join(path, home, "wattle.db", e);
+}
+
+/* With --require measured: is there a counter that gives joules? */
+static int require_counter(const struct request *r, struct error *e)
+{
+    char why[512] = "no meter is compiled in", text[WATTLE_ERROR_MAX];
+    struct wattle_meter_options options = {.size = sizeof options, .sysroot = r->measure.sysroot};
+    for (const char *const *name = wattle_meter_names(); *name; name++) {
+        struct wattle_meter *meter;
+        if (wattle_meter_open(*name, &options, &meter, text))
+            continue;
+        const struct wattle_domain *domain = wattle_meter_domain(meter, 0);
+        int counts = wattle_meter_usable(meter) && domain->provenance != WATTLE_ESTIMATED;
+        if (domain && domain->provenance != WATTLE_ESTIMATED)
+            snprintf(why, sizeof why, "%s: %s", *name, domain->text);
+        wattle_meter_close(meter);
+        if (counts)
+            return 0;
+    }
+    error_set(e, ERROR_UNSUPPORTED, "energy cannot be measured here (%s)", why);
+    return error_hint(e, "leave out --require measured to get an estimate, marked as one");
+}
+
+static int print_plan(const struct campaign *c)
+{
+    for (size_t i = 0; i < c->plan.cell_count; i++) {
+        const struct cell *cell = &c->plan.cells[i];
+        printf("cell %zu: %s on %s:%s, batch %lld, threads %d, %s\n", i + 1, cell->model,
+               cell->runtime, cell->provider, (long long)cell->batch, cell->threads,
+               cell->precision);
+    }
+    double seconds = (double)c->plan.block_count * (c->stored.duration_s + 3);
+    printf("%zu blocks of %g s, about %.0f min in all\n", c->plan.block_count, c->stored.duration_s,
+           seconds / 60 + 0.5);
+    return 0;
+}
+
+/* Reads the campaign back from the store: what is printed is what is kept. */
+static int print_result(struct campaign *c, struct export *exports, size_t count, struct error *e)
+{
+    struct store_campaign stored;
+    struct report report;
+    int result = store_load(c->store, c->stored.id, &stored, e);
+    if (result)
+        return result;
+    int code = 0;
+    result = report_make(&report, &stored, e);
+    if (!result) {
+        code = report.exit_code;
+        result = exports_write(exports, count, &report, e);
+        report_release(&report);
+    }
+    store_campaign_release(&stored);
+    return result ? 0 : code;
+}
+
+static int execute(struct campaign *c, const struct option_list *options, struct error *e)
+{
+    struct export exports[] = {{.option = OPTION_JSON, .write = report_json},
+                               {.option = OPTION_CSV, .write = report_csv},
+                               {.option = OPTION_MARKDOWN, .write = report_markdown}};
+    const size_t count = sizeof exports / sizeof *exports;
+    char path[PATH_MAX];
+    struct error failure = {0};
+    int code = 0;
+    if (!exports_open(exports, count, options, e) && !store_file(options, path, e)) {
+        int result = campaign_execute(c, path, &failure);
+        int started = c->stored.id != 0;
+        if (started && (!result || result == ERROR_INTERRUPTED))
+            code = print_result(c, exports, count, e);
+        if (result && !e->code)
+            *e = failure;
+        if (result)
+            code = 0; /* the failure decides */
+    }
+    exports_abort(exports, count);
+    return code;
+}
+
+static int plan_and_execute(const struct request *r, const struct option_list *options,
+                            struct error *e)
+{
+    struct campaign c;
+    int dry = options_given(options, OPTION_DRY_RUN), code = 0;
+    if (campaign_plan(&c, r, options->operands, options->operand_count, !dry, e))
+        return 0;
+    snprintf(c.stored.command, sizeof c.stored.command, "%s", options->command);
+    code = dry ? print_plan(&c) : execute(&c, options, e);
+    campaign_release(&c);
+    return code;
+}
+
+int cmd_run(const struct option_list *options, struct error *e)
+{
+    struct request request;
+    if (options->operand_count == 0) {
+        error_set(e, ERROR_USAGE, "no model given");
+        error_hint(e, "wattle run resnet50; wattle models lists what is built in");
+        return 0;
+    }
+    if (request_parse(&request, options, e))
+        return 0;
+    int code = 0;
+    if (!request.require_measured || !require_counter(&request, e))
+        code = plan_and_execute(&request, options, e);
+    request_release(&request);
+    return code;
+}
