@@ -82,9 +82,12 @@ struct adapter {
     /* The last run's output, valid until the next run; fills *tensor's dims and bytes anew. */
     const void *(*output)(void *state, size_t index, struct adapter_tensor *tensor);
     void (*unload)(void *state);      /* NULL is fine */
+    /* The clock that times this runtime, in ns; NULL is CLOCK_MONOTONIC. Only the fake runtime has
+     * its own, so that tests know every latency to the nanosecond. */
+    uint64_t (*now_ns)(void *state);
 };
 
-/* registry.c */
+/* registry.c; hidden ones last */
 const struct adapter *const *adapter_all(size_t *count);
 const struct adapter *adapter_find(const char *name); /* NULL when unknown */
 

@@ -25,12 +25,15 @@ struct worker_exit {
     int ended;                 /* 1 once reaped */
     int status;                /* exit status, or -1 when killed by a signal */
     int signal;                /* 0 when it exited */
-    int timed_out;             /* wattle killed it */
+    int timed_out;             /* wattle killed it: it was silent or did not stop */
+    uint64_t user_ns, system_ns; /* CPU time of its whole life */
     char reason[192];          /* "exit status 3", "killed by signal 11 (Segmentation fault)", ... */
 };
 
 /* The child gets reset signals, closed descriptors but the protocol's, /dev/null as stdin, a new
- * process group, and dies with its parent. An exec failure is reported here with its errno. */
+ * process group, and dies with its parent (wattle's own worker by a signal when the THREAD that
+ * started it ends; others by end of file on the command pipe). argv[0] without a slash is looked up
+ * in PATH. An exec failure is reported here with its errno. */
 int worker_start(const struct worker_spec *spec, struct worker **out, struct error *e);
 
 /* The environment the worker really got, object NAME -> VALUE; borrowed. */
@@ -39,11 +42,14 @@ pid_t worker_pid(const struct worker *w);
 /* CPU time (ns) the worker used so far; 0 when it is gone. Signature fits wattle_meter_options. */
 uint64_t worker_cpu_ns(void *worker);
 
-/* Sends a command (reference stolen, also on failure) and waits for its reply, sleeping. "ok":false
+/* One command at a time: each must be answered before the next is sent.
+ * Sends a command (reference stolen, also on failure) and waits for its reply, sleeping. "ok":false
  * becomes *e with the worker's own code and text. A child that ends gives ERROR_CRASH with the
  * reason and the last lines of its log; one that is silent for timeout_ns is killed: ERROR_TIMEOUT.
  * SIGINT or SIGTERM of this process (see worker_interrupted): ERROR_INTERRUPTED.
- * *reply is the caller's. */
+ * Replies are held against the protocol (one JSON object of at most WATTLE_LINE_MAX bytes with "ok",
+ * the right "state" and "protocol", nothing more): else ERROR_FORMAT, and the worker is killed.
+ * *reply is the caller's, NULL on failure. */
 int worker_call(struct worker *w, json_t *command, uint64_t timeout_ns, json_t **reply,
                 struct error *e);
 /* The two halves of worker_call; receive may call tick every tick_ns while it waits (0: never). */
@@ -61,7 +67,8 @@ size_t worker_latencies(const struct worker *w, uint64_t *latency_ns, size_t cap
 /* The last 4 KiB of what it wrote to stdout and stderr; "" if nothing. */
 const char *worker_log(const struct worker *w);
 
-/* Quit, then SIGTERM, then SIGKILL to its process group; reaps. Never hangs. */
+/* Quit (unless it owes a reply), then SIGTERM, then SIGKILL to its process group; reaps. Never hangs,
+ * also after an interrupt. exit may be NULL; called again, it tells the same. */
 void worker_stop(struct worker *w, struct worker_exit *exit);
 void worker_free(struct worker *w); /* stops it first; NULL is fine */
 

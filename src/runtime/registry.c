@@ -1,0 +1,23 @@
+#include "runtime/adapters.h"
+
+#include <string.h>
+
+/* One line for each runtime, in the order `wattle doctor` shows them. */
+static const struct adapter *const adapters[] = {
+    &adapter_builtin,
+    &adapter_fake,
+};
+
+const struct adapter *const *adapter_all(size_t *count)
+{
+    *count = sizeof adapters / sizeof *adapters;
+    return adapters;
+}
+
+const struct adapter *adapter_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof adapters / sizeof *adapters; i++)
+        if (!strcmp(adapters[i]->name, name))
+            return adapters[i];
+    return NULL;
+}
