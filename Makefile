@@ -71,7 +71,7 @@ $(libraries):
 	$(call quiet,AR,$@) rm -f $@ && (for a in $^; do echo "addlib $$a"; done | sed '1i create $@'; echo save; echo end) | $(AR) -M
 
 $(BUILD)/obj/tests/%.o: tests/unit/%.c | $(BUILD)/gen/onnx.pb-c.h
-	$(call quiet,CC,$<) mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(CFLAGS) -Wno-pedantic $(OPENMP) -c -o $@ $<
+	$(call quiet,CC,$<) mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(CFLAGS) -Itests/unit -Wno-pedantic $(OPENMP) -c -o $@ $<
 
 # Tests named test_alloc_* run their subject with each allocation failing in turn.
 wrapped := malloc calloc realloc strdup strndup

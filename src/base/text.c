@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,7 +106,7 @@ static unsigned edit_distance(const char *a, const char *b)
 {
     size_t n = strlen(b);
     if (strlen(a) > NEAREST_LENGTH || n > NEAREST_LENGTH)
-        return NEAREST_LENGTH;
+        return UINT_MAX; /* near nothing */
     unsigned row[NEAREST_LENGTH + 1];
     for (size_t j = 0; j <= n; j++)
         row[j] = (unsigned)j;
