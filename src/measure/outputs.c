@@ -1,9 +1,8 @@
-/* outputs.c: the outputs of one inference, and whether two of them agree. */
+/* outputs.c: the outputs of one inference in a fresh worker. */
 #include "measure/measure.h"
 
 #include "measure/session.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,113 +84,4 @@ void measure_outputs_release(struct measure_outputs *out)
         free(out->outputs[i].tensor.data);
     free(out->outputs);
     *out = (struct measure_outputs){0};
-}
-
-/* --- agreement -------------------------------------------------------------------------------- */
-
-static double element(const struct tensor *t, size_t i)
-{
-    switch (t->type) {
-    case DTYPE_F32: return (double)((const float *)t->data)[i];
-    case DTYPE_F64: return ((const double *)t->data)[i];
-    case DTYPE_I64: return (double)((const int64_t *)t->data)[i];
-    case DTYPE_I32: return ((const int32_t *)t->data)[i];
-    case DTYPE_I16: return ((const int16_t *)t->data)[i];
-    case DTYPE_I8: return ((const int8_t *)t->data)[i];
-    case DTYPE_U64: return (double)((const uint64_t *)t->data)[i];
-    case DTYPE_U32: return ((const uint32_t *)t->data)[i];
-    case DTYPE_U16: return ((const uint16_t *)t->data)[i];
-    case DTYPE_U8:
-    case DTYPE_BOOL: return ((const uint8_t *)t->data)[i];
-    default: return NAN;
-    }
-}
-
-/* Largest finite magnitude of the reference: what errors are relative to. */
-static double scale_of(const struct tensor *t, size_t n)
-{
-    double scale = 0;
-    for (size_t i = 0; i < n; i++) {
-        double x = fabs(element(t, i));
-        if (isfinite(x) && x > scale)
-            scale = x;
-    }
-    return scale > 0 ? scale : 1;
-}
-
-/* 0 for equal elements (also both NaN, or the same infinity); infinite when only one is finite. */
-static double difference(double r, double x, double scale)
-{
-    if (r == x || (isnan(r) && isnan(x)))
-        return 0;
-    double d = fabs(x - r) / scale;
-    return isfinite(d) ? d : INFINITY;
-}
-
-/* "[0,17]" */
-static void index_text(const struct shape *s, size_t flat, char *text, size_t size)
-{
-    int64_t index[RANK_MAX];
-    for (int i = s->rank; i-- > 0;) {
-        index[i] = (int64_t)flat % s->dims[i];
-        flat /= (size_t)s->dims[i];
-    }
-    size_t n = (size_t)snprintf(text, size, "[");
-    for (int i = 0; i < s->rank && n < size; i++)
-        n += (size_t)snprintf(text + n, size - n, i ? ",%lld" : "%lld", (long long)index[i]);
-    if (n < size)
-        snprintf(text + n, size - n, "]");
-}
-
-/* The first element beyond tolerance is named; the largest error is kept over all of them. */
-static void compare(const struct measure_output *r, const struct measure_output *x, double tolerance,
-                    struct agreement *out)
-{
-    size_t n = (size_t)shape_elements(&r->tensor.shape);
-    int exact = r->tensor.type != DTYPE_F32 && r->tensor.type != DTYPE_F64;
-    double scale = scale_of(&r->tensor, n), limit = exact ? 0 : tolerance;
-    size_t size = dtype_size(r->tensor.type);
-    if (exact && !memcmp(r->tensor.data, x->tensor.data, n * size))
-        return; /* also where a double would not tell two int64 apart */
-    for (size_t i = 0; i < n; i++) {
-        double a = element(&r->tensor, i), b = element(&x->tensor, i), d = difference(a, b, scale);
-        if (d > out->max_rel_error)
-            out->max_rel_error = d;
-        if (d <= limit || !out->ok)
-            continue;
-        char at[64];
-        index_text(&r->tensor.shape, i, at, sizeof at);
-        out->ok = 0;
-        snprintf(out->detail, sizeof out->detail, "%.40s%s is %.7g, the reference has %.7g", r->name,
-                 at, b, a);
-    }
-}
-
-void measure_agree(const struct measure_outputs *reference, const struct measure_outputs *x,
-                   double tolerance, struct agreement *out)
-{
-    out->ok = 1;
-    out->max_rel_error = 0;
-    out->detail[0] = '\0';
-    if (reference->count != x->count) {
-        out->ok = 0;
-        out->max_rel_error = NAN;
-        snprintf(out->detail, sizeof out->detail, "%zu outputs, the reference has %zu", x->count,
-                 reference->count);
-        return;
-    }
-    for (size_t i = 0; i < x->count; i++) {
-        const struct measure_output *a = &reference->outputs[i], *b = &x->outputs[i];
-        if (a->tensor.type == b->tensor.type && shape_equal(&a->tensor.shape, &b->tensor.shape)) {
-            compare(a, b, tolerance, out);
-            continue;
-        }
-        char sa[64], sb[64];
-        out->ok = 0;
-        out->max_rel_error = NAN;
-        snprintf(out->detail, sizeof out->detail, "%.40s is %s %s, the reference has %s %s", b->name,
-                 dtype_name(b->tensor.type), shape_text(&b->tensor.shape, sb, sizeof sb),
-                 dtype_name(a->tensor.type), shape_text(&a->tensor.shape, sa, sizeof sa));
-        return;
-    }
 }
