@@ -20,6 +20,7 @@ struct zoo_model {
     int64_t parameters;     /* 25557032 */
     int64_t macs;           /* multiply-adds of Conv, Gemm and MatMul at batch 1 */
     uint64_t seed;
+    uint64_t file_bytes;
     const char *sha256;     /* of the file; zoo_build refuses to commit anything else */
     int (*write)(const struct zoo_model *m, void *onnx_writer, struct error *e);
 };
