@@ -5,7 +5,9 @@
 #   UNIT=PATTERN  the unit tests to build and run (default all)
 VERSION := 0.1.0
 
-CC ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 SAN ?=
 comma := ,
 BUILD ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
@@ -36,6 +38,8 @@ endif
 program := $(BUILD)/wattle
 archives := $(FOLDERS:%=$(BUILD)/lib/%.a)
 libraries := $(BUILD)/libwattle-engine.a $(BUILD)/libwattle-meter.a
+sources := $(wildcard src/*.c src/*/*.c src/*/*/*.c)
+cli_tests := $(sort $(wildcard tests/cli/test_*.sh))
 unit_sources := $(wildcard $(UNIT:%=tests/unit/%.c))
 unit_tests := $(unit_sources:tests/unit/%.c=$(BUILD)/tests/%)
 
@@ -82,12 +86,37 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(archives)
 
 .PRECIOUS: $(BUILD)/obj/tests/%.o $(BUILD)/obj/%.o
 
+# --- what people type --------------------------------------------------------------------------
+
+# A second make, because pkg-config knows the packages only once they are installed.
+run:
+	tools/packages run
+	$(MAKE) --no-print-directory all
+	$(program) run resnet50 mobilenet_v2 bert_base -b 1 --blocks 3 --verify
+
+check:
+	tools/packages check
+	$(MAKE) --no-print-directory check-all
+
+check-all: check-folders check-clang check-unit check-cli
+
 check-unit: $(unit_tests)
 	tests/run $(unit_tests)
+
+check-cli: $(program) $(libraries)
+	BUILD=$(BUILD) tests/run $(cli_tests)
+
+check-folders:
+	tools/check-folders
+
+# clang's warnings and clang-tidy's chosen checks, without building: two OpenMP runtimes must not meet.
+check-clang: $(BUILD)/gen/onnx.pb-c.h
+	$(call quiet,CLANG,src) clang -fsyntax-only $(CPPFLAGS) $(filter-out -MMD -MP,$(CFLAGS)) $(OPENMP) $(sources)
+	$(call quiet,TIDY,src) tools/tidy $(CPPFLAGS) -std=c17 -- $(sources)
 
 clean:
 	rm -rf build build-*
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
-.PHONY: all check-unit clean
+.PHONY: all run check check-all check-unit check-cli check-folders check-clang clean

@@ -1,0 +1,33 @@
+# lib.sh: sourced by every CLI test. $wattle is the program; each test has a fresh folder $dir and a
+# fresh $WATTLE_HOME in it, removed at the end.
+set -u
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+build=$(cd "$root" && cd "${BUILD:-build}" && pwd)
+wattle=$build/wattle
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+export WATTLE_HOME=$dir/home LC_ALL=C.UTF-8
+unset XDG_DATA_HOME NO_COLOR COLUMNS
+
+fail() { echo "FAIL: $*" >&2; sed 's/^/  out: /' "$dir/out" >&2; sed 's/^/  err: /' "$dir/err" >&2; exit 1; }
+
+# expect CODE COMMAND...: runs it with stdout in $dir/out and stderr in $dir/err.
+expect() {
+    local code=$1 got
+    shift
+    "$@" >"$dir/out" 2>"$dir/err" </dev/null
+    got=$?
+    [ "$got" -eq "$code" ] || fail "exit $got instead of $code: $*"
+}
+in_out() { grep -qF -- "$1" "$dir/out" || fail "stdout lacks: $1"; }
+in_err() { grep -qF -- "$1" "$dir/err" || fail "stderr lacks: $1"; }
+no_out() { [ ! -s "$dir/out" ] || fail "stdout is not empty"; }
+# json FILE FILTER: fails unless jq's filter is true of the file.
+json() { jq -e "$2" "$1" >/dev/null || { jq . "$1" | head -150 >&2; fail "JSON is not: $2"; }; }
+nothing_runs() {
+    sleep 0.3
+    ! pgrep -f "$wattle worker" >/dev/null || fail "a worker is still running"
+}
+# The fake runtime, which brings its own model and clock: quick blocks.
+fake() { "$wattle" run fake -r fake -t 1 --blocks 1 --duration 50ms --warmup 20ms "$@"; }

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# A whole run on the fake runtime, whose latencies are exact: what goes in must come out.
+. "$(dirname "$0")/lib.sh"
+
+expect 0 fake --provider-option latency_us=1000 --json "$dir/a.json" --csv "$dir/a.csv" \
+    --markdown "$dir/a.md" --blocks 2
+json "$dir/a.json" '.schema == "wattle/1"'
+json "$dir/a.json" '.cells | length == 1'
+json "$dir/a.json" '.cells[0].latency_ms | .min == 1 and .p50 == 1'
+json "$dir/a.json" '.cells[0].blocks | length == 2'
+json "$dir/a.json" '.cells[0].energy.provenance == "estimated" and .cells[0].energy.j_per_inference > 0'
+json "$dir/a.json" '.cells[0].energy.interval_j | .[0] < .[1]'
+json "$dir/a.json" '.cells[0].energy | .interval_j[0] <= .j_per_inference and .j_per_inference <= .interval_j[1]'
+in_out "fake"; in_out "J/inference"
+[ "$(wc -l <"$dir/a.csv")" -eq 2 ] || fail "CSV has not a header and one row"
+grep -q '^|' "$dir/a.md" || fail "Markdown has no table"
+
+# 99 % needs 459 samples; with 50 runs it is null, not a guess.
+expect 0 fake --provider-option latency_us=1000 --json -
+json "$dir/out" '.cells[0].latency_ms | .n < 459 and .p99 == null'
+
+# Failures are rows with their reason, and the campaign goes on.
+expect 3 fake --provider-option crash_at_run=2 --json "$dir/b.json" --blocks 2
+json "$dir/b.json" '.cells[0].blocks | length == 2'
+json "$dir/b.json" '[.cells[0].blocks[].error] | all(test("signal"))'
+json "$dir/b.json" '.cells[0].verdict == "INVALID" and .cells[0].latency_ms.p50 == null'
+in_out "signal"
+expect 3 fake --provider-option hang_at_run=3 --timeout 500ms
+in_err "failed"
+expect 3 fake --provider-option oom=load
+in_err "memory"
+expect 3 fake --provider-option kill_at_run=1
+in_err "signal 9"
+expect 3 fake --provider-option exit_at_run=1
+nothing_runs
+
+# The store has kept every campaign.
+[ "$(sqlite3 "$WATTLE_HOME/wattle.db" 'select count(*) from campaign' 2>/dev/null || echo 7)" -ge 7 ] ||
+    fail "campaigns are missing in the store"

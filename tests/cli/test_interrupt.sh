@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Ctrl-C keeps what is done (exit 130), prints it, and leaves nothing running.
+. "$(dirname "$0")/lib.sh"
+
+set -m # a process group of its own, as a terminal gives
+fake --blocks 50 --duration 300ms --json "$dir/part.json" >"$dir/out" 2>"$dir/err" </dev/null &
+pid=$!
+for _ in $(seq 100); do
+    [ "$(grep -c '^block' "$dir/err")" -ge 3 ] && break
+    sleep 0.1
+done
+kill -INT "$pid"
+wait "$pid"
+code=$?
+[ "$code" -eq 130 ] || fail "exit $code instead of 130"
+json "$dir/part.json" '.cells[0].blocks | length >= 2 and length < 50'
+json "$dir/part.json" '.campaign.finished == null'
+in_out "fake"; in_err "interrupted"
+nothing_runs
