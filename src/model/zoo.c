@@ -18,8 +18,8 @@ static const struct zoo_model models[] = {
         .parameters = 25557032,
         .macs = 4089184256,
         .seed = 1,
-        .file_bytes = 0,
-        .sha256 = "",
+        .file_bytes = 102482962,
+        .sha256 = "e57251526b1c3fa6f86ff0138ef98f84307402dadb6459d9c5bc73522a3a0ab7",
         .write = zoo_write_resnet50,
     },
     {
@@ -28,8 +28,8 @@ static const struct zoo_model models[] = {
         .parameters = 3504872,
         .macs = 300774272,
         .seed = 1,
-        .file_bytes = 0,
-        .sha256 = "",
+        .file_bytes = 14201878,
+        .sha256 = "be5689e02e5062b31fa6938315112fff355bd3fda7e3fdc3de02920a81af88e6",
         .write = zoo_write_mobilenet_v2,
     },
     {
@@ -38,8 +38,8 @@ static const struct zoo_model models[] = {
         .parameters = 109482240,
         .macs = 11174215680,
         .seed = 1,
-        .file_bytes = 0,
-        .sha256 = "",
+        .file_bytes = 438017239,
+        .sha256 = "ea6ee36797d508f3b980070d851f0409b2fac0866cc7c4dfa7c43636af85e76e",
         .write = zoo_write_bert_base,
     },
 };

@@ -71,10 +71,12 @@ static void attention(struct zoo_builder *b, const char *layer, const char *inpu
     static const int64_t back[4] = {0, 2, 1, 3};
     char q[ZOO_NAME], k[ZOO_NAME], v[ZOO_NAME], a[ZOO_NAME], c[ZOO_NAME];
     join(self, layer, "attention.self");
-    /* Deviations of q and k make the scores' about 1: softmax prefers, but not one token only. */
+    /* Deviations of q and k make the scores' about 1: softmax prefers, but not one token only.
+     * Those of v and the output keep this branch well below the residual it is added to: a random
+     * attention mostly averages, and twelve of them would otherwise make all tokens equal. */
     project(b, self, "query", input, 0.04f, q);
     project(b, self, "key", input, 0.04f, k);
-    project(b, self, "value", input, 0.04f, v);
+    project(b, self, "value", input, 0.02f, v);
     zoo_node(b, "MatMul", join(a, self, "scores"), ZOO_NAMES(q, k));
     zoo_node(b, "Div", join(c, self, "scaled"), ZOO_NAMES(a, "attention.sqrt_head"));
     zoo_node(b, "Add", join(a, self, "masked"), ZOO_NAMES(c, "attention_mask.additive"));
@@ -114,7 +116,7 @@ static void encoder_layer(struct zoo_builder *b, int i, char value[ZOO_NAME])
     attention(b, layer, value, self);
     join(prefix, layer, "attention.output");
     join(middle, layer, "attention.output");
-    dense_residual(b, prefix, self, value, WIDTH, 0.04f, middle);
+    dense_residual(b, prefix, self, value, WIDTH, 0.02f, middle);
     join(prefix, layer, "intermediate");
     join(inner, prefix, "dense");
     linear(b, inner, middle, WIDTH, INNER, 0.036f);

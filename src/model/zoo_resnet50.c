@@ -92,11 +92,11 @@ int zoo_write_resnet50(const struct zoo_model *m, void *onnx_writer, struct erro
         for (int64_t i = 0; i < stages[s].blocks; i++) {
             snprintf(name, sizeof name, "layer%d.%d", s + 1, (int)i);
             struct block k = {name, value, channels, stages[s].width, 4 * stages[s].width,
-                              i ? 1 : stages[s].stride, 1.0f + 0.16f * (float)i};
+                              i ? 1 : stages[s].stride, 1.0f + (float)i * 0.15625f}; /* exact */
             bottleneck(&b, &k, next);
             snprintf(value, sizeof value, "%s", next);
             channels = k.out;
         }
-    zoo_classifier(&b, "fc", value, channels, 0.03f);
+    zoo_classifier(&b, "fc", value, channels, 0.08f);
     return 0;
 }
