@@ -19,28 +19,6 @@ enum {
 /* A slope is a slope when it is significant and moves the latency by more than this over a round. */
 static const double TREND_P = 0.05, TREND_CHANGE = 0.02;
 
-void measure_defaults(struct measure_options *o)
-{
-    *o = (struct measure_options){
-        .duration_ns = 10 * NS_PER_S,
-        .min_runs = 10,
-        .warmup_min_ns = NS_PER_S,
-        .warmup_max_ns = 20 * NS_PER_S,
-        .timeout_ns = 300 * NS_PER_S,
-        .seed = 1,
-        .input_sets = 4,
-    };
-}
-
-int measure_check(const struct cell *c, const struct measure_options *o, struct error *e)
-{
-    struct input_plan plan;
-    int result = input_plan_make(&plan, c, o, e);
-    if (!result)
-        input_plan_release(&plan);
-    return result;
-}
-
 static void copy_text(char *to, size_t size, json_t *object, const char *name)
 {
     const char *text = json_string_value(json_object_get(object, name));

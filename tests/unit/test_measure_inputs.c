@@ -1,0 +1,223 @@
+/* What a model is fed: sizes for its symbols, rules for its data, and the data itself. */
+#include "measure/inputs.h"
+#include "model/write.h"
+
+#include "test.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static char path[64];
+static struct cell cell;
+static struct measure_options options;
+static struct input_plan plan;
+static struct error e;
+
+#define NAMES(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+static struct onnx_writer *begin(void)
+{
+    cell = (struct cell){.model = "m", .batch = 1};
+    measure_defaults(&options);
+    return onnx_writer_new("g");
+}
+
+/* Writes the model and plans its inputs. */
+static int make(struct onnx_writer *w)
+{
+    char hex[65];
+    strcpy(path, "/tmp/wattle-test-XXXXXX");
+    FILE *f = fdopen(mkstemp(path), "wb");
+    assert_int_equal(onnx_writer_finish(w, f, hex, &e), 0);
+    fclose(f);
+    onnx_writer_free(w);
+    strcpy(cell.path, path);
+    int result = input_plan_make(&plan, &cell, &options, &e);
+    unlink(path);
+    return result;
+}
+
+static struct onnx_writer *relu_model(const char *const *dims, enum dtype type)
+{
+    struct onnx_writer *w = begin();
+    onnx_writer_input(w, "x", type, dims);
+    onnx_writer_node(w, "Relu", "relu", NAMES("x"), "y");
+    onnx_writer_output(w, "y", type, dims);
+    return w;
+}
+
+static void the_first_symbol_is_the_batch(void **state)
+{
+    (void)state;
+    struct onnx_writer *w = relu_model(NAMES("N", "8"), DTYPE_F32);
+    cell.batch = 64;
+    assert_int_equal(make(w), 0);
+    assert_int_equal(plan.dim_count, 1);
+    assert_string_equal(plan.dims[0].symbol, "N");
+    assert_int_equal(plan.dims[0].value, 64);
+    assert_int_equal(plan.rules[0].kind, INPUT_NORMAL);
+    input_plan_release(&plan);
+}
+
+static void other_symbols_need_a_size(void **state)
+{
+    (void)state;
+    assert_int_equal(make(relu_model(NAMES("N", "T"), DTYPE_F32)), ERROR_USAGE);
+    assert_string_equal(e.text, "model 'm': dimension 'T' of input 'x' has no size");
+    assert_string_equal(e.hint, "give it one: --dim T=SIZE");
+
+    struct onnx_writer *w = relu_model(NAMES("N", "T"), DTYPE_F32);
+    cell.dims[0] = (struct plan_dim){"T", 5};
+    cell.dim_count = 1;
+    assert_int_equal(make(w), 0);
+    assert_int_equal(plan.dims[1].value, 5);
+    input_plan_release(&plan);
+
+    w = relu_model(NAMES("N", "T"), DTYPE_F32);
+    onnx_writer_metadata(w, "wattle.dim.T", "7");
+    assert_int_equal(make(w), 0);
+    assert_int_equal(plan.dims[1].value, 7);
+    input_plan_release(&plan);
+
+    w = relu_model(NAMES("N", "8"), DTYPE_F32);
+    cell.dims[0] = (struct plan_dim){"Q", 5};
+    cell.dim_count = 1;
+    assert_int_equal(make(w), ERROR_USAGE);
+    assert_string_equal(e.text, "model 'm' has no symbolic dimension 'Q'");
+}
+
+static void a_fixed_batch_cannot_be_changed(void **state)
+{
+    (void)state;
+    struct onnx_writer *w = relu_model(NAMES("4", "8"), DTYPE_F32);
+    cell.batch = 64;
+    assert_int_equal(make(w), ERROR_USAGE);
+    assert_string_equal(e.text, "batch 64: model 'm' fixes the batch of input 'x' at 4");
+    w = relu_model(NAMES("4", "8"), DTYPE_F32);
+    cell.batch = 4;
+    assert_int_equal(make(w), 0);
+    input_plan_release(&plan);
+}
+
+static void integers_need_a_range(void **state)
+{
+    (void)state;
+    assert_int_equal(make(relu_model(NAMES("N", "8"), DTYPE_I64)), ERROR_USAGE);
+    assert_string_equal(e.hint, "give it one: --range x=LOW..HIGH");
+
+    struct onnx_writer *w = relu_model(NAMES("N", "8"), DTYPE_I64);
+    struct measure_range range = {"x", 3, 9};
+    options.ranges = &range;
+    options.range_count = 1;
+    assert_int_equal(make(w), 0);
+    int64_t data[1000];
+    assert_int_equal(input_fill(&plan, "x", DTYPE_I64, 1, 0, data, 1000, &e), 0);
+    int seen[10] = {0};
+    for (int i = 0; i < 1000; i++) {
+        assert_in_range(data[i], 3, 9);
+        seen[data[i]]++;
+    }
+    for (int i = 3; i <= 9; i++)
+        assert_true(seen[i] > 90); /* 143 expected, sd 11 */
+    input_plan_release(&plan);
+
+    w = relu_model(NAMES("N", "8"), DTYPE_U8);
+    range = (struct measure_range){"x", 0, 256};
+    options.ranges = &range;
+    options.range_count = 1;
+    assert_int_equal(make(w), ERROR_USAGE);
+    w = relu_model(NAMES("N", "8"), DTYPE_F32);
+    range = (struct measure_range){"z", 0, 1};
+    options.ranges = &range;
+    options.range_count = 1;
+    assert_int_equal(make(w), ERROR_USAGE);
+    assert_string_equal(e.text, "model 'm' has no input 'z'");
+}
+
+static void indices_stay_within_their_table(void **state)
+{
+    (void)state;
+    float table[6 * 2] = {0};
+    struct onnx_writer *w = begin();
+    onnx_writer_input(w, "ids", DTYPE_I64, NAMES("N", "4"));
+    onnx_writer_constant(w, "table", DTYPE_F32, &(struct shape){2, {6, 2}}, table);
+    onnx_writer_node(w, "Gather", "embed", NAMES("table", "ids"), "y");
+    onnx_writer_output(w, "y", DTYPE_F32, NAMES("N", "4", "2"));
+    assert_int_equal(make(w), 0);
+    assert_true(plan.rules[0].a == 0 && plan.rules[0].b == 5);
+    input_plan_release(&plan);
+}
+
+static void metadata_rules(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int ok;
+    } cases[] = {{"uniform 0 30521", 1}, {"constant 1", 1},   {"uniform 5 1", 0},
+                 {"uniform nan inf", 0}, {"normal 0 1", 0},   {"zipf 1 2", 0},
+                 {"constant", 0},        {"uniform 0 1e99", 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct onnx_writer *w = relu_model(NAMES("N", "8"), DTYPE_I64);
+        onnx_writer_metadata(w, "wattle.input.x", cases[i].text);
+        int result = make(w);
+        assert_int_equal(result == 0, cases[i].ok);
+        if (!result)
+            input_plan_release(&plan);
+    }
+}
+
+static void data_depends_on_seed_set_and_name_only(void **state)
+{
+    (void)state;
+    assert_int_equal(make(relu_model(NAMES("N", "8"), DTYPE_F32)), 0);
+    enum { COUNT = 20000 };
+    static float a[COUNT], b[COUNT];
+    assert_int_equal(input_fill(&plan, "x", DTYPE_F32, 1, 0, a, COUNT, &e), 0);
+    input_fill(&plan, "x", DTYPE_F32, 1, 0, b, COUNT, &e);
+    assert_memory_equal(a, b, sizeof a);
+    input_fill(&plan, "x", DTYPE_F32, 1, 0, b, 10, &e); /* a prefix is a prefix */
+    assert_memory_equal(a, b, 10 * sizeof *a);
+    double sum = 0, squares = 0;
+    for (int i = 0; i < COUNT; i++) {
+        sum += (double)a[i];
+        squares += (double)a[i] * (double)a[i];
+    }
+    assert_true(fabs(sum / COUNT) < 0.03 && fabs(squares / COUNT - 1) < 0.05);
+    input_fill(&plan, "x", DTYPE_F32, 2, 0, b, COUNT, &e);
+    assert_memory_not_equal(a, b, sizeof a);
+    input_fill(&plan, "x", DTYPE_F32, 1, 1, b, COUNT, &e);
+    assert_memory_not_equal(a, b, sizeof a);
+    assert_int_equal(input_fill(&plan, "unknown", DTYPE_I64, 1, 0, b, 1, &e), ERROR_UNSUPPORTED);
+    input_plan_release(&plan);
+}
+
+/* The same bytes on every machine and compiler; the numbers come from a separate implementation. */
+static void data_is_the_same_everywhere(void **state)
+{
+    (void)state;
+    struct input_plan none = {0};
+    float x[4];
+    uint32_t bits[4];
+    assert_int_equal(input_fill(&none, "input", DTYPE_F32, 1, 0, x, 4, &e), 0);
+    memcpy(bits, x, sizeof bits);
+    const uint32_t recorded[4] = {0xbe1ec400, 0xbeb14000, 0x3f9ce000, 0xbd7c2000};
+    assert_memory_equal(bits, recorded, sizeof bits);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_first_symbol_is_the_batch),
+        cmocka_unit_test(other_symbols_need_a_size),
+        cmocka_unit_test(a_fixed_batch_cannot_be_changed),
+        cmocka_unit_test(integers_need_a_range),
+        cmocka_unit_test(indices_stay_within_their_table),
+        cmocka_unit_test(metadata_rules),
+        cmocka_unit_test(data_depends_on_seed_set_and_name_only),
+        cmocka_unit_test(data_is_the_same_everywhere),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
