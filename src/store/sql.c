@@ -39,6 +39,12 @@ int sql_error(sqlite3 *db, struct error *e)
         return error_hint(e, "name another file with --store");
     case SQLITE_CANTOPEN:
     case SQLITE_IOERR:
+        /* Of the WAL file SQLite does not keep the errno. */
+        if (sqlite3_extended_errcode(db) == SQLITE_IOERR_WRITE && !sqlite3_system_errno(db)) {
+            error_set(e, ERROR_IO, "cannot write '%s': the disk is full, failing, or a limit on "
+                                   "file sizes is reached", file);
+            return error_hint(e, "free some space, or name a file elsewhere with --store");
+        }
         if (sqlite3_system_errno(db))
             return error_errno(e, sqlite3_system_errno(db), "store '%s'", file);
         return error_set(e, ERROR_IO, "store '%s': %s", file, sqlite3_errmsg(db));
