@@ -157,15 +157,14 @@ static void open_stat(struct wattle_meter *m, struct estimate *s, struct wattle_
     if (code >= 0)
         return;
     d->status = code == -ENOENT ? WATTLE_ABSENT : WATTLE_ERROR;
-    meter_text(d, "%s: no CPU time to estimate from: /proc/stat: %s",
-               wattle_status_name(d->status), meter_reason(code));
+    meter_text(d, "no CPU time to estimate from: /proc/stat: %s", meter_reason(code));
 }
 
 static int estimate_open(struct wattle_meter *m)
 {
     struct estimate *s = m->state = calloc(1, sizeof *s);
     if (!s)
-        return ENOMEM;
+        return ERROR_MEMORY;
     struct meter_cpu cpu;
     meter_cpu_read(&cpu, m->sysroot);
     double tdp_w = m->options.tdp_w;

@@ -1,7 +1,6 @@
 #include "meter/fake.h"
 #include "meter/meter.h"
 
-#include <errno.h>
 #include <stdlib.h>
 
 struct fake {
@@ -45,7 +44,7 @@ int meter_fake_domain(struct wattle_meter *m, const char *name, uint64_t range_u
 static int fake_open(struct wattle_meter *m)
 {
     m->state = calloc(1, sizeof(struct fake));
-    return m->state ? 0 : ENOMEM;
+    return m->state ? 0 : ERROR_MEMORY;
 }
 
 static void fake_close(struct wattle_meter *m)

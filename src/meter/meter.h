@@ -9,6 +9,7 @@
 #ifndef WATTLE_METER_METER_H
 #define WATTLE_METER_METER_H
 
+#include "base/error.h"
 #include "meter/counter.h"
 
 #include <wattle/meter.h>
@@ -26,8 +27,8 @@
 
 struct meter_driver {
     const char *name;
-    /* Adds at least one domain. Nonzero (an errno) only for lack of memory; close() is called all
-     * the same. What the machine lacks is a domain with a status and a text. */
+    /* Adds at least one domain. Nonzero (ERROR_MEMORY) only for lack of memory; close() is called
+     * all the same. What the machine lacks is a domain with a status and a text. */
     int (*open)(struct wattle_meter *meter);
     void (*read)(struct wattle_meter *meter, struct wattle_reading *out);
     void (*close)(struct wattle_meter *meter); /* frees meter->state; may be half built */

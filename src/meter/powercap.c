@@ -303,15 +303,15 @@ static void set_missing(struct wattle_domain *d, int code)
 {
     if (code == -EACCES || code == -EPERM) {
         d->status = WATTLE_PERM;
-        meter_text(d, "PERM: only root may read it since CVE-2020-8694 (PLATYPUS). Run as root, or "
+        meter_text(d, "only root may read it since CVE-2020-8694 (PLATYPUS). Run as root, or "
                       "sudo chmod a+r " ROOT "/*/energy_uj (opens that side channel to all users)");
     } else if (code == -ENOENT) {
         d->status = WATTLE_ABSENT;
-        meter_text(d, "ABSENT: %s has no energy_uj: this zone limits power but measures none",
+        meter_text(d, "%s has no energy_uj: this zone limits power but measures none",
                    d->name);
     } else {
         d->status = WATTLE_ERROR;
-        meter_text(d, "ERROR: energy_uj of %s: %s", d->name, meter_reason(code));
+        meter_text(d, "energy_uj of %s: %s", d->name, meter_reason(code));
     }
 }
 
@@ -346,7 +346,7 @@ static void add_zone(struct powercap *p, struct wattle_meter *m, const struct zo
     set_range(p, m, i, z);
     if (z->kind == KIND_UNKNOWN) {
         d->status = WATTLE_ERROR;
-        meter_text(d, "ERROR: zone %s cannot be identified (%s): the sum may lack a part", z->id,
+        meter_text(d, "zone %s cannot be identified (%s): the sum may lack a part", z->id,
                    meter_reason(z->code));
         return;
     }
@@ -371,7 +371,7 @@ static void add_zones(struct powercap *p, struct wattle_meter *m)
             struct wattle_domain *last = &m->domains[WATTLE_DOMAIN_MAX - 1];
             last->status = WATTLE_ERROR;
             last->in_total = 1;
-            meter_text(last, "ERROR: more than %d zones: the sum would lack a part",
+            meter_text(last, "more than %d zones: the sum would lack a part",
                        WATTLE_DOMAIN_MAX);
         }
     }
@@ -521,7 +521,7 @@ static void first_read(struct powercap *p, struct wattle_meter *m, struct wattle
         if (code)
             set_missing(d, code);
         else
-            meter_text(d, "ERROR: energy_uj of %s: its value lies beyond its range", d->name);
+            meter_text(d, "energy_uj of %s: its value lies beyond its range", d->name);
         d->status = out[i].status;
         counter_interrupt(&m->counters[i], COUNTER_GAP_UNREAD);
     }
@@ -544,7 +544,7 @@ static void mark_stuck(const struct powercap *p, struct wattle_meter *m,
         if (d->status != WATTLE_OK || out[i].status != WATTLE_STUCK)
             continue;
         d->status = WATTLE_STUCK;
-        meter_text(d, "STUCK: did not advance in %.0f ms: %s",
+        meter_text(d, "did not advance in %.0f ms: %s",
                    (double)m->counters[i].stuck_ns / 1e6,
                    p->cpu.hypervisor ? "this virtual machine shows a counter that is not connected"
                                      : "the firmware may have switched it off");
@@ -584,34 +584,34 @@ static void report_folder(const struct powercap *p, struct wattle_meter *m, cons
                           int code, int entries)
 {
     if (code == -EACCES)
-        meter_add_missing(m, root, WATTLE_PERM, "PERM: this user may not list %.60s", ROOT);
+        meter_add_missing(m, root, WATTLE_PERM, "this user may not list %.60s", ROOT);
     else if (code == -E2BIG)
-        meter_add_missing(m, root, WATTLE_ERROR, "ERROR: more than %d zones in " ROOT, ZONE_MAX);
+        meter_add_missing(m, root, WATTLE_ERROR, "more than %d zones in " ROOT, ZONE_MAX);
     else if (code && code != -ENOENT)
-        meter_add_missing(m, root, WATTLE_ERROR, "ERROR: " ROOT ": %s", meter_reason(code));
+        meter_add_missing(m, root, WATTLE_ERROR, "" ROOT ": %s", meter_reason(code));
     else if (p->cpu.hypervisor && (code || (entries && !p->zone_count)))
         meter_add_missing(m, root, WATTLE_ABSENT,
-                          "ABSENT: a virtual machine (hypervisor flag in /proc/cpuinfo): the host "
+                          "a virtual machine (hypervisor flag in /proc/cpuinfo): the host "
                           "does not show it an energy counter; measure on the host, or estimate");
     else if (!code && (p->zone_count || !entries))
         meter_add_missing(m, root, WATTLE_MASKED,
-                          "MASKED: powercap is there but empty: a container hides it (docker, "
+                          "powercap is there but empty: a container hides it (docker, "
                           "podman: --security-opt systempaths=unconfined)%s",
                           p->cpu.hypervisor ? "; or the virtual machine has none" : "");
     else if (p->cpu.amd || p->cpu.intel || !p->cpu.present)
         meter_add_missing(m, root, WATTLE_ABSENT,
-                          "ABSENT: no RAPL zone in " ROOT ": load the driver as root: modprobe "
+                          "no RAPL zone in " ROOT ": load the driver as root: modprobe "
                           "intel_rapl_msr (for Intel and AMD; AMD needs Linux 5.11)");
     else
         meter_add_missing(m, root, WATTLE_ABSENT,
-                          "ABSENT: RAPL is a counter of Intel and AMD CPUs; this is another kind");
+                          "RAPL is a counter of Intel and AMD CPUs; this is another kind");
 }
 
 static int powercap_open(struct wattle_meter *m)
 {
     struct powercap *p = m->state = calloc(1, sizeof *p);
     if (!p)
-        return ENOMEM;
+        return ERROR_MEMORY;
     meter_cpu_read(&p->cpu, m->sysroot);
     char root[PATH_MAX];
     int entries = 0, code = meter_path(root, m->sysroot, ROOT);

@@ -2,7 +2,6 @@
 
 #include "base/clock.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -134,7 +133,7 @@ static int build(struct wattle_meter *meter, const struct wattle_meter_options *
 {
     meter->sysroot = strdup(options->sysroot ? options->sysroot : "");
     if (!meter->sysroot)
-        return ENOMEM;
+        return ERROR_MEMORY;
     meter->options = *options;
     meter->options.sysroot = meter->sysroot;
     meter->boot_ns = options->now_ns ? NULL : clock_boottime_ns;
@@ -158,21 +157,20 @@ int wattle_meter_open(const char *name, const struct wattle_meter_options *optio
     if (!driver) {
         char known_names[128];
         list_names(known_names, sizeof known_names);
-        return fail(error, ENOENT, "unknown meter '%.60s': known are %s", name, known_names);
+        return fail(error, ERROR_USAGE, "unknown meter '%.60s': known are %s", name, known_names);
     }
     struct wattle_meter_options known;
     if (take_options(&known, options))
-        return fail(error, EINVAL, "meter options have size %zu and fields this version (%zu) "
+        return fail(error, ERROR_USAGE, "meter options have size %zu and fields this version (%zu) "
                                    "does not know", options->size, sizeof known);
     struct wattle_meter *meter = calloc(1, sizeof *meter);
     if (!meter)
-        return fail(error, ENOMEM, "cannot open meter '%s': out of memory", name);
+        return fail(error, ERROR_MEMORY, "cannot open meter '%s': out of memory", name);
     meter->driver = driver;
     int code = build(meter, &known);
     if (code) {
         wattle_meter_close(meter);
-        return fail(error, code, "cannot open meter '%s': %s", name,
-                    code == ENOMEM ? "out of memory" : strerror(code));
+        return fail(error, code, "cannot open meter '%s': out of memory", name);
     }
     *out = meter;
     return 0;

@@ -81,7 +81,7 @@ static int check_status(const struct wattle_domain *d, const struct wattle_readi
     if (r->status == WATTLE_OK)
         return 0;
     if (d->status == r->status && d->text[0])
-        return none(out, "%s", d->text);
+        return none(out, "%s: %s", wattle_status_name(d->status), d->text);
     if (r->status == WATTLE_STUCK)
         return none(out, "STUCK: %s does not advance at the %s of the window", d->name, when);
     return none(out, "%s: %s could not be read at the %s of the window",
