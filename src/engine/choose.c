@@ -1,0 +1,84 @@
+#include "engine/choose.h"
+
+#include <string.h>
+
+enum { WORTH_PERCENT = 3 };
+#define NS_UNKNOWN UINT64_MAX
+#define NS_DEAR (UINT64_MAX / 8)
+
+struct best {
+    struct primitive *primitive;
+    uint64_t ns;
+    int candidate;
+};
+
+uint64_t choose_reorder_ns(struct builder *b, const struct layout *from, const struct layout *to)
+{
+    struct primitive *p;
+    if (layout_equal(from, to))
+        return 0;
+    if (primitive_reorder(b->onednn, from, to, &p, NULL))
+        return NS_DEAR;
+    uint64_t ns = tuner_time(&b->tuner, p);
+    primitive_free(p);
+    return ns == NS_UNKNOWN ? NS_DEAR : ns;
+}
+
+static uint64_t cost(struct builder *b, const struct choice *c, struct primitive *p)
+{
+    uint64_t ns = tuner_time(&b->tuner, p);
+    return ns == NS_UNKNOWN || !c->extra_ns ? ns : ns + c->extra_ns(b, c->job, p);
+}
+
+static int twins(const struct primitive *a, const struct primitive *b)
+{
+    for (int i = OPERAND_SRC; i <= OPERAND_DST; i++)
+        if (i != OPERAND_BIAS && !layout_equal(primitive_layout(a, (enum operand)i),
+                                               primitive_layout(b, (enum operand)i)))
+            return 0;
+    return strcmp(primitive_kernel(a), primitive_kernel(b)) == 0;
+}
+
+/* A later candidate must be clearly faster, so that noise does not scatter layouts over the model;
+ * one of oneDNN's general-purpose fallbacks loses to anything else even untimed. */
+static int is_better(const struct best *best, const struct primitive *p, uint64_t ns)
+{
+    if (!best->primitive)
+        return 1;
+    if (primitive_is_slow(p) != primitive_is_slow(best->primitive))
+        return primitive_is_slow(best->primitive);
+    return ns != NS_UNKNOWN && ns + ns * WORTH_PERCENT / 100 < best->ns;
+}
+
+static void consider(struct builder *b, const struct choice *c, int candidate, struct best *best)
+{
+    struct primitive *p;
+    if (c->make(b, c->job, candidate, &p, NULL))
+        return;
+    int twin = best->primitive && twins(best->primitive, p);
+    uint64_t ns = twin ? NS_UNKNOWN : cost(b, c, p);
+    if (!is_better(best, p, ns)) {
+        primitive_free(p);
+        return;
+    }
+    primitive_free(best->primitive);
+    *best = (struct best){p, ns, candidate};
+}
+
+int choose(struct builder *b, const struct choice *c, struct primitive **out, int *candidate,
+           struct error *e)
+{
+    struct best best = {.ns = NS_UNKNOWN};
+    *candidate = tuner_recall(&b->tuner, c->key);
+    if (*candidate >= 0 && !c->make(b, c->job, *candidate, out, e))
+        return 0;
+    for (int i = 0; i < c->count; i++)
+        if (!best.primitive || primitive_is_slow(best.primitive) || tuner_open(&b->tuner))
+            consider(b, c, i, &best);
+    if (!best.primitive)
+        return error_set(e, ERROR_UNSUPPORTED, "oneDNN has no kernel for it");
+    tuner_remember(&b->tuner, c->key, best.candidate);
+    *out = best.primitive;
+    *candidate = best.candidate;
+    return 0;
+}

@@ -1,0 +1,110 @@
+#include "engine/kernel.h"
+
+#include "engine/op.h"
+
+#include <string.h>
+
+static const struct kernel kernels[] = {
+    {"wattle", "Conv", kernel_conv},
+    {"", "Conv", kernel_conv},
+    {"wattle", "Linear", kernel_linear},
+    {"", "Gemm", kernel_linear},
+    {"", "MatMul", kernel_linear},
+    {"", "MatMul", kernel_matmul},
+    {"wattle", "Attention", kernel_attention},
+    {"", "MaxPool", kernel_max_pool},
+    {"", "AveragePool", kernel_average_pool},
+    {"", "GlobalAveragePool", kernel_global_average_pool},
+    {"wattle", "LayerNorm", kernel_layer_norm},
+    {"", "LayerNormalization", kernel_layer_norm},
+    {"", "Softmax", kernel_softmax},
+    {"", "Add", kernel_binary},
+    {"", "Sub", kernel_binary},
+    {"", "Mul", kernel_binary},
+    {"", "Div", kernel_binary},
+    {"wattle", "Gelu", kernel_activation},
+    {"", "Relu", kernel_activation},
+    {"", "Clip", kernel_activation},
+    {"", "Tanh", kernel_activation},
+    {"", "Sigmoid", kernel_activation},
+    {"", "Concat", kernel_concat},
+};
+
+int kernel_prepare(struct builder *b, const struct node *n, struct error *e)
+{
+    if (n->op->copy == OP_RESHAPES)
+        return builder_alias(b, n->outputs[0], n->inputs[0], e);
+    for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++) {
+        if (strcmp(kernels[i].op, n->op->name) != 0 || strcmp(kernels[i].domain, n->op->domain) != 0)
+            continue;
+        int code = kernels[i].prepare(b, n, e);
+        if (code != ERROR_UNSUPPORTED)
+            return code;
+    }
+    return kernel_reference(b, n, e);
+}
+
+/* ---- any node by its plain-C reference ---- */
+
+struct reference_state {
+    struct tensor inputs[NODE_INPUT_MAX];
+    struct tensor outputs[NODE_OUTPUT_MAX];
+};
+
+/* Slot i is input i, slot NODE_INPUT_MAX + i is output i. */
+static int run_reference(struct step *s, struct error *e)
+{
+    struct reference_state *state = s->state;
+    for (int i = 0; i < s->node->input_count; i++)
+        state->inputs[i].data = s->data[i];
+    for (int i = 0; i < s->node->output_count; i++)
+        state->outputs[i].data = s->data[NODE_INPUT_MAX + i];
+    int code = s->node->op->reference(s->node, state->inputs, state->outputs, e);
+    return code ? error_context(e, "node '%s' (%s)", s->node->name, s->node->op->name) : 0;
+}
+
+static struct tensor tensor_of(const struct builder *b, int value)
+{
+    const struct value *v = &b->graph->values[value];
+    return (struct tensor){.type = v->type, .shape = v->shape};
+}
+
+static int bind_reference(struct builder *b, const struct node *n, int *slots,
+                          struct reference_state *state, struct error *e)
+{
+    int code = 0;
+    for (int i = 0; !code && i < n->input_count; i++) {
+        if (n->inputs[i] == NO_VALUE)
+            continue;
+        state->inputs[i] = tensor_of(b, n->inputs[i]);
+        code = builder_read_plain(b, n->inputs[i], &slots[i], e);
+    }
+    for (int i = 0; !code && i < n->output_count; i++) {
+        if (n->outputs[i] == NO_VALUE)
+            continue;
+        state->outputs[i] = tensor_of(b, n->outputs[i]);
+        code = builder_write(b, n->outputs[i], NULL, &slots[NODE_INPUT_MAX + i], e);
+    }
+    return code;
+}
+
+int kernel_reference(struct builder *b, const struct node *n, struct error *e)
+{
+    struct reference_state *state = arena_alloc(&b->program->arena, sizeof *state);
+    if (!state)
+        return error_memory(e);
+    int slots[STEP_SLOTS];
+    for (int i = 0; i < STEP_SLOTS; i++)
+        slots[i] = NO_SLOT;
+    int code = bind_reference(b, n, slots, state, e);
+    if (code)
+        return code;
+    struct step *s;
+    code = builder_step(b, run_reference, "reference", &s, e);
+    if (code)
+        return code;
+    memcpy(s->slots, slots, sizeof slots);
+    s->state = state;
+    s->is_reference = 1;
+    return 0;
+}

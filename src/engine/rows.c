@@ -1,0 +1,89 @@
+#include "engine/rows.h"
+
+#include "engine/simd.h"
+
+#include <math.h>
+#include <string.h>
+
+/* e^x with a relative error below 2e-7: 2^n * e^r with |r| <= ln(2)/2, e^r by its series. Results
+ * below the smallest normal number are 0. */
+static inline float fast_exp(float x)
+{
+    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
+    const float low = -87.3365f, high = 88.3762f;
+    float c = x > high ? high : x;
+    c = c < low ? low : c;
+    float n = (c * 1.44269504f + magic) - magic;
+    float r = c - n * 0.693359375f;
+    r = r - n * -2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    int32_t bits = ((int32_t)n + 127) << 23;
+    float power;
+    memcpy(&power, &bits, sizeof power);
+    return x < low ? 0.0f : p * power;
+}
+
+static inline float scaled_maximum(const float *x, float scale, const float *mask, float *y,
+                                   int64_t n)
+{
+    float maximum = -INFINITY;
+    if (mask) {
+#pragma omp simd reduction(max : maximum)
+        for (int64_t i = 0; i < n; i++) {
+            y[i] = x[i] * scale + mask[i];
+            maximum = y[i] > maximum ? y[i] : maximum;
+        }
+    } else {
+#pragma omp simd reduction(max : maximum)
+        for (int64_t i = 0; i < n; i++) {
+            y[i] = x[i] * scale;
+            maximum = y[i] > maximum ? y[i] : maximum;
+        }
+    }
+    return maximum;
+}
+
+SIMD_CLONES
+void row_softmax(const float *x, float scale, const float *mask, float *y, int64_t n)
+{
+    float maximum = scaled_maximum(x, scale, mask, y, n), sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++) {
+        y[i] = fast_exp(y[i] - maximum);
+        sum += y[i];
+    }
+    float inverse = 1.0f / sum;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        y[i] *= inverse;
+}
+
+SIMD_CLONES
+void row_layer_norm(const float *x, const float *scale, const float *bias, float epsilon, float *y,
+                    int64_t n)
+{
+    float sum = 0, squares = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++)
+        sum += x[i];
+    float mean = sum / (float)n;
+#pragma omp simd reduction(+ : squares)
+    for (int64_t i = 0; i < n; i++)
+        squares += (x[i] - mean) * (x[i] - mean);
+    float inverse = 1.0f / sqrtf(squares / (float)n + epsilon);
+    if (bias) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            y[i] = (x[i] - mean) * inverse * scale[i] + bias[i];
+    } else {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            y[i] = (x[i] - mean) * inverse * scale[i];
+    }
+}

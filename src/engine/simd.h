@@ -1,0 +1,14 @@
+/* simd.h: one C source, compiled for several instruction sets, chosen when the program starts.
+ * Only for leaf functions: what OpenMP outlines of a function would not inherit the target. */
+#ifndef WATTLE_ENGINE_SIMD_H
+#define WATTLE_ENGINE_SIMD_H
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+/* Sanitizers instrument the resolvers, which run before their own start-up. */
+#define SIMD_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define SIMD_CLONES
+#endif
+
+#endif

@@ -1,0 +1,102 @@
+#include "engine/tuner.h"
+
+#include "base/clock.h"
+
+#include <stdlib.h>
+
+enum { RUNS_MIN = 2, RUNS_MAX = 8, ENOUGH_NS = 600 * 1000, ALIGNMENT = 4096 };
+
+void tuner_release(struct tuner *t)
+{
+    memory_block_unmap(&t->workspace);
+    free(t->choices);
+    *t = (struct tuner){0};
+}
+
+int tuner_open(const struct tuner *t)
+{
+    return t->spent_ns < t->budget_ns;
+}
+
+/* Filled with ones: pages that were never written would all be the same cached page of zeros. */
+static int reserve(struct tuner *t, size_t bytes)
+{
+    if (bytes <= t->workspace_bytes)
+        return 0;
+    memory_block_unmap(&t->workspace);
+    t->workspace_bytes = 0;
+    if (memory_block_map(&t->workspace, bytes))
+        return -1;
+    for (size_t i = 0; i < bytes / sizeof(float); i++)
+        ((float *)(void *)t->workspace.data)[i] = 1.0f;
+    t->workspace_bytes = bytes;
+    return 0;
+}
+
+static size_t operand_room(const struct primitive *p, int operand)
+{
+    const struct layout *l = primitive_layout(p, (enum operand)operand);
+    return l ? (layout_bytes(l) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT : 0;
+}
+
+static int lay_out(struct tuner *t, struct primitive *p)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < OPERAND_COUNT; i++)
+        bytes += operand_room(p, i);
+    if (reserve(t, bytes))
+        return -1;
+    size_t offset = 0;
+    for (int i = 0; i < OPERAND_COUNT; i++) {
+        primitive_bind(p, (enum operand)i, t->workspace.data + offset);
+        offset += operand_room(p, i);
+    }
+    return 0;
+}
+
+uint64_t tuner_time(struct tuner *t, struct primitive *p)
+{
+    uint64_t start = clock_monotonic_ns(), best = UINT64_MAX, total = 0;
+    if (!tuner_open(t) || lay_out(t, p) || primitive_run(p, NULL))
+        return UINT64_MAX;
+    for (int i = 0; i < RUNS_MAX && (i < RUNS_MIN || total < ENOUGH_NS); i++) {
+        uint64_t before = clock_monotonic_ns();
+        if (primitive_run(p, NULL))
+            return UINT64_MAX;
+        uint64_t ns = clock_monotonic_ns() - before;
+        best = ns < best ? ns : best;
+        total += ns;
+    }
+    t->spent_ns += clock_monotonic_ns() - start;
+    return best;
+}
+
+/* FNV-1a: a collision would cost speed, not truth, since any choice computes the same. */
+uint64_t tuner_key(uint64_t seed, const void *data, size_t size)
+{
+    uint64_t hash = seed ? seed : 14695981039346656037u;
+    for (size_t i = 0; i < size; i++)
+        hash = (hash ^ ((const unsigned char *)data)[i]) * 1099511628211u;
+    return hash;
+}
+
+int tuner_recall(const struct tuner *t, uint64_t key)
+{
+    for (int i = 0; i < t->count; i++)
+        if (t->choices[i].key == key)
+            return t->choices[i].choice;
+    return -1;
+}
+
+void tuner_remember(struct tuner *t, uint64_t key, int choice)
+{
+    if (t->count == t->capacity) {
+        int larger = t->capacity ? t->capacity * 2 : 64;
+        struct tuner_choice *choices = realloc(t->choices, (size_t)larger * sizeof *choices);
+        if (!choices)
+            return; /* it will be timed again */
+        t->choices = choices;
+        t->capacity = larger;
+    }
+    t->choices[t->count++] = (struct tuner_choice){key, choice};
+}
