@@ -50,7 +50,7 @@ static int add_dims(struct source *s, const struct wire_field *field, struct err
 }
 
 static int collect(struct onnx_file *f, struct source *s, const struct wire_field *field,
-                   const char **name, struct error *e)
+                   struct error *e)
 {
     if (field->number < 32 && (field->type != WIRE_BYTES || field->size))
         s->seen |= 1u << field->number;
@@ -60,9 +60,6 @@ static int collect(struct onnx_file *f, struct source *s, const struct wire_fiel
     case DATA_TYPE:
         s->type = field->value;
         return 0;
-    case NAME:
-        *name = arena_text(&f->arena, (const char *)field->bytes, field->size);
-        return *name ? 0 : error_memory(e);
     case RAW_DATA:
         s->raw = field->bytes;
         s->raw_size = field->size;
@@ -103,7 +100,7 @@ static int right_wire_type(const struct wire_field *field)
     }
 }
 
-static int scan(struct onnx_file *f, struct source *s, const char **name, struct error *e)
+static int scan(struct onnx_file *f, struct source *s, struct error *e)
 {
     struct wire w = wire_of(s->bytes, s->size);
     struct wire_field field;
@@ -111,9 +108,25 @@ static int scan(struct onnx_file *f, struct source *s, const char **name, struct
     while (!result && (more = wire_next(&w, &field))) {
         if (more < 0 || !right_wire_type(&field))
             return onnx_malformed(e);
-        result = collect(f, s, &field, name, e);
+        result = collect(f, s, &field, e);
     }
     return result;
+}
+
+/* Looked for first, as it usually stands after what may be wrong and belongs into the error. */
+static int find_name(struct onnx_file *f, const struct source *s, const char **name,
+                     struct error *e)
+{
+    struct wire w = wire_of(s->bytes, s->size);
+    struct wire_field field, last = {0};
+    while (wire_next(&w, &field) > 0)
+        if (field.number == NAME && field.type == WIRE_BYTES)
+            last = field;
+    *name = last.size ? arena_text(&f->arena, (const char *)last.bytes, last.size) : "";
+    if (*name)
+        return 0;
+    *name = "";
+    return error_memory(e);
 }
 
 static uint32_t typed_field(enum dtype type)
@@ -276,11 +289,10 @@ int onnx_read_tensor(struct onnx_file *f, const uint8_t *bytes, size_t size, int
                      const char **name, struct tensor *out, struct error *e)
 {
     struct source s = {.bytes = bytes, .size = size, .external.length = -1};
-    const char *own_name = "";
     *out = (struct tensor){0};
-    int result = scan(f, &s, &own_name, e);
-    if (name)
-        *name = own_name ? own_name : "";
+    int result = name ? find_name(f, &s, name, e) : 0;
+    if (!result)
+        result = scan(f, &s, e);
     if (!result)
         result = set_type(&s, out, e);
     if (result)

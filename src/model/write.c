@@ -389,7 +389,8 @@ static void put_initializers(struct onnx_writer *w, struct sink *s, void *piece)
             wire_put_head(&w->scratch, 9, entry->data_size);
         w->failed |= w->scratch.failed;
         sink_put_buffer(s, &w->scratch);
-        put_data(s, entry, piece);
+        if (entry->data_size)
+            put_data(s, entry, piece);
     }
 }
 
