@@ -147,11 +147,11 @@ static int send(struct worker *w, json_t *command, struct error *e)
         return error_memory(e); /* json_pack had none */
     if (!op || strlen(op) >= sizeof w->op)
         return error_set(e, ERROR_USAGE, "a worker command needs a short \"op\"");
-    if (w->op[0])
-        return error_set(e, ERROR_USAGE, "'%s' sent before '%s' was answered", op, w->op);
     if (w->exit.ended || w->commands < 0)
         return error_set(e, ERROR_CRASH, "worker is gone: %s",
                          w->exit.ended ? w->exit.reason : "stopped");
+    if (w->op[0])
+        return error_set(e, ERROR_USAGE, "'%s' sent before '%s' was answered", op, w->op);
     int code = check_silence(w, e);
     if (!code)
         code = command_text(command, &line, &size, e);

@@ -55,7 +55,7 @@ static int read_layout(const struct adapter_loaded *loaded, json_t *command, str
 }
 
 /* MAP_POPULATE: no page of an input is to be touched for the first time inside the window. */
-static int map_inputs(struct child *c, size_t bytes, struct error *e)
+static int map_inputs(size_t bytes, uint8_t **out, struct error *e)
 {
     struct stat st;
     if (fstat(WATTLE_FD_TENSORS, &st))
@@ -67,9 +67,7 @@ static int map_inputs(struct child *c, size_t bytes, struct error *e)
                     : NULL;
     if (p == MAP_FAILED)
         return error_errno(e, errno, "cannot map %zu bytes of inputs", bytes);
-    c->tensors = p;
-    c->tensor_bytes = bytes;
-    c->inputs_end = bytes;
+    *out = p;
     return 0;
 }
 
@@ -77,24 +75,30 @@ int child_inputs(struct child *c, json_t *command, json_t *reply, struct error *
 {
     (void)reply;
     struct layout l = {0};
+    uint8_t *tensors = NULL;
     if (!c->adapter)
         return error_set(e, ERROR_USAGE, "\"inputs\" before \"load\"");
     int code = read_layout(&c->loaded, command, &l, e);
     if (code)
         return code;
     size_t count = c->loaded.input_count;
+    size_t set_bytes = (size_t)l.set_bytes, bytes = (size_t)l.sets * set_bytes;
     const void **data = calloc((size_t)l.sets * count + 1, sizeof *data);
     if (!data)
         return error_memory(e);
-    child_release_data(c);
-    code = map_inputs(c, (size_t)(l.sets * l.set_bytes), e);
+    code = map_inputs(bytes, &tensors, e);
     if (code) {
         free(data);
         return code;
     }
+    child_release_data(c); /* only now: refused inputs leave the old ones */
+    const uint8_t *base = tensors ? tensors : (const uint8_t *)data; /* empty inputs lie anywhere */
     for (size_t set = 0; set < (size_t)l.sets; set++)
         for (size_t i = 0; i < count; i++)
-            data[set * count + i] = c->tensors + set * (size_t)l.set_bytes + l.offsets[i];
+            data[set * count + i] = base + set * set_bytes + l.offsets[i];
+    c->tensors = tensors;
+    c->tensor_bytes = bytes;
+    c->inputs_end = bytes;
     c->data = data;
     c->sets = (uint64_t)l.sets;
     return 0;
