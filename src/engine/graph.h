@@ -20,7 +20,8 @@
 
 struct op;
 
-enum { NODE_INPUT_MAX = 16, NODE_OUTPUT_MAX = 8, NO_VALUE = -1 };
+/* 64: DenseNet's Concat nodes have some fifty inputs. */
+enum { NODE_INPUT_MAX = 64, NODE_OUTPUT_MAX = 16, NO_VALUE = -1 };
 
 struct value {
     const char *name;
@@ -28,7 +29,12 @@ struct value {
     struct shape shape;  /* concrete */
     const void *constant; /* data known at load: in the file's map or in the graph's memory; else NULL */
     int producer;        /* node, or -1 for graph inputs and constants */
-    int is_input, is_output; /* of the graph */
+    int is_input, is_output; /* of the graph; both, when the file passes an input straight out; an
+                                output may be a constant too */
+    /* Kept by the functions below: readers (a node that reads twice counts twice, being a graph
+     * output counts one), and the reading nodes' numbers XORed, which is the reader when there is
+     * one. */
+    int uses, user_mix;
 };
 
 /* Attributes of every operator, read once and checked when the node is built; op->infer fills
@@ -43,13 +49,16 @@ struct attributes {
     float alpha, beta;
     int trans_a, trans_b;
     /* axes, permutations and the rest */
-    int64_t axis;
+    int64_t axis;             /* Softmax and LogSoftmax: the first of axis_count axes taken as one */
     int keepdims;
+    int mode;                 /* Pad: enum pad_mode; Gelu: 1 for the tanh form; Mod: fmod; Cast and
+                                 MaxPool: saturate and storage_order */
     int axis_count;
-    int64_t axes[RANK_MAX];   /* normalised to >= 0; also Transpose perm, Slice axes */
-    int64_t starts[RANK_MAX], steps[RANK_MAX]; /* Slice */
+    int64_t axes[RANK_MAX];   /* normalised to >= 0; also Transpose perm */
+    int64_t starts[RANK_MAX], steps[RANK_MAX]; /* Slice: of every dimension; Pad: starts are the pads
+                                                  in front of every dimension */
     float epsilon;            /* BatchNormalization, LayerNormalization */
-    float low, high;          /* Clip bounds */
+    float low, high;          /* Clip bounds, when its bounds are attributes or constant inputs */
     float scale;              /* Attention: of the scores */
     enum dtype to;            /* Cast */
     /* fused epilogue of Conv and Linear (internal operators) */
@@ -59,6 +68,8 @@ struct attributes {
     /* Attention (internal): q, k, v interleaved in one input */
     int64_t heads;
 };
+
+enum pad_mode { PAD_CONSTANT, PAD_REFLECT, PAD_EDGE, PAD_WRAP };
 
 enum activation { ACT_NONE, ACT_RELU, ACT_CLIP /* low..high */, ACT_GELU_ERF, ACT_TANH, ACT_SIGMOID };
 
@@ -83,7 +94,9 @@ struct graph {
     int node_count, node_capacity;
     int *inputs, *outputs;     /* value indices, in the file's order */
     int input_count, output_count;
-    uint64_t memory_limit;     /* of folded constants: hostile files cannot expand without bound */
+    uint64_t memory_limit;     /* of folded constants together, and of any one value: hostile files
+                                  cannot expand without bound */
+    uint64_t memory_used;
 };
 
 struct graph_dim {
@@ -97,12 +110,35 @@ int graph_build(struct graph *g, const struct onnx_model *model, const struct gr
                 size_t dim_count, uint64_t memory_limit, struct error *e);
 void graph_release(struct graph *g);
 
+/* The same with some inputs known at load: they become constants and are not fed any more. For
+ * tests, and for models whose shapes depend on an input's data. Data must outlive the graph. */
+struct graph_feed {
+    const char *name;
+    struct tensor tensor;
+};
+int graph_build_fed(struct graph *g, const struct onnx_model *model, const struct graph_dim *dims,
+                    size_t dim_count, const struct graph_feed *feeds, size_t feed_count,
+                    uint64_t memory_limit, struct error *e);
+
 /* For passes. The new value or node's index, or -1 without memory. Pointers into g->values and
  * g->nodes are invalid after either. */
 int graph_add_value(struct graph *g, const char *name, enum dtype type, const struct shape *shape);
 int graph_add_node(struct graph *g, const struct op *op, const char *name); /* appended */
 /* Memory with the graph's lifetime, 64-byte aligned, zeroed; NULL beyond memory_limit. */
 void *graph_memory(struct graph *g, size_t bytes);
+
+/* A constant's value, over data that lives as long as the graph. -1 without memory. */
+int graph_add_constant(struct graph *g, const char *name, enum dtype type,
+                       const struct shape *shape, const void *data);
+/* Makes node `index` another operation with the same outputs (so that the order of nodes stays
+ * right); it reads nothing at first. fused: for the profile. */
+struct node *graph_rewrite(struct graph *g, int index, const struct op *op, const char *fused);
+/* Appends an input (NO_VALUE for one left out), sets one, or appends an output. */
+int graph_read(struct graph *g, int node, int value);
+void graph_set_input(struct graph *g, int node, int index, int value);
+void graph_write(struct graph *g, int node, int value);
+/* Marks a node dead and drops its reads. */
+void graph_kill(struct graph *g, int node);
 
 /* How many live nodes read the value, counting graph output as one use. */
 int graph_uses(const struct graph *g, int value);
@@ -112,6 +148,9 @@ int graph_single_user(const struct graph *g, int value);
 void graph_replace(struct graph *g, int from, int to);
 /* Drops dead nodes and nodes whose outputs nobody reads; keeps order; fixes producers. */
 void graph_sweep(struct graph *g);
+
+/* Runs one node's reference kernel; data[v] is the memory of value v, constants excepted. */
+int graph_run_node(const struct graph *g, const struct node *n, void *const *data, struct error *e);
 
 /* multiply-adds of Conv, Gemm, MatMul and the internal Linear and Attention nodes. */
 int64_t graph_macs(const struct graph *g);

@@ -1,0 +1,93 @@
+/* ops.h: what the operators' files share. Private to src/engine. */
+#ifndef WATTLE_ENGINE_OPS_H
+#define WATTLE_ENGINE_OPS_H
+
+#include "engine/op.h"
+
+/* A row of a family's table: {OP("Conv", 2, 3, 1, infer_conv, run_conv), .macs = macs_conv}. The
+ * numbers are inputs_min, inputs_max and outputs_max. */
+#define OP_SINCE(first, last, name_, in_min, in_max, out_max, infer_, run_) \
+    .name = (name_), .domain = "", .since = (first), .until = (last), .inputs_min = (in_min), \
+    .inputs_max = (in_max), .outputs_max = (out_max), .infer = (infer_), .reference = (run_)
+#define OP(...) OP_SINCE(1, 99, __VA_ARGS__)
+
+struct op_family {
+    const struct op *ops;
+    size_t count;
+};
+#define OP_FAMILY(table) {table, sizeof(table) / sizeof *(table)}
+
+extern const struct op_family family_conv, family_pool, family_norm, family_matmul, family_unary,
+    family_binary, family_select, family_shape, family_move, family_pad, family_reduce,
+    family_gather, family_softmax, family_constant;
+
+/* Elements of any type, a chunk at a time, as double or int64 (uint64: its bits). offset and
+ * stride count elements. Stores saturate where a double does not fit; integers wrap. */
+enum { CHUNK = 256 };
+int type_is_real(enum dtype t);
+void load_real(enum dtype t, const void *data, int64_t offset, int64_t stride, int64_t n,
+               double *out);
+void load_int(enum dtype t, const void *data, int64_t offset, int64_t stride, int64_t n,
+              int64_t *out);
+void store_real(enum dtype t, void *data, int64_t offset, int64_t n, const double *in);
+void store_int(enum dtype t, void *data, int64_t offset, int64_t n, const int64_t *in);
+
+/* Walks several arrays in step, row by row, in the order of dims. Rows are made as long as the
+ * strides allow. Use: fill rank, dims, strides (elements) and offset, then
+ *     for (int more = walk_begin(&w); more; more = walk_next(&w))
+ *         row of w.count elements; operand o at w.offset[o] + i * w.step[o]
+ */
+enum { WALK_RANK = 2 * RANK_MAX, WALK_OPERANDS = 4 };
+struct walk {
+    int rank, operands;
+    int64_t dims[WALK_RANK];
+    int64_t strides[WALK_OPERANDS][WALK_RANK];
+    int64_t offset[WALK_OPERANDS];
+    int64_t count, step[WALK_OPERANDS];
+    int64_t index[WALK_RANK]; /* private */
+};
+void walk_init(struct walk *w, const struct shape *dims);
+/* Adds an operand of that shape, broadcast to dims. */
+void walk_operand(struct walk *w, const struct shape *shape);
+int walk_begin(struct walk *w);
+int walk_next(struct walk *w);
+
+/* What a file says about sizes is believed only within these bounds: no dimension is negative, and
+ * the product of the dimensions that are not 0 fits, so that partial products do too. */
+int shape_is_sane(const struct shape *s);
+
+/* Row-major strides in elements. */
+void shape_strides(const struct shape *s, int64_t strides[RANK_MAX]);
+
+/* Operand 0 of the walk takes the elements of operand 1, each `size` bytes. */
+void copy_walk(struct walk *w, void *to, const void *from, size_t size);
+
+/* Conv and pools: reads kernel_shape, strides, dilations, pads, auto_pad (and ceil_mode) for an
+ * input N, C, spatial...; kernel holds the sizes when there is no kernel_shape (Conv), or is NULL.
+ * Fills a and the spatial dims of out. */
+int window_infer(const struct infer_context *c, const struct shape *x, const int64_t *kernel,
+                 struct shape *out, struct error *e);
+
+/* The same as three dimensions, the missing ones of size 1. */
+struct window {
+    int64_t x[3], y[3], kernel[3], stride[3], dilation[3], pad[3];
+};
+void window_make(const struct node *n, const struct shape *x, const struct shape *y,
+                 struct window *w);
+
+/* C = A B: A is m x k (or k x m with trans_a), B k x n (or n x k); float accumulators. */
+void gemm_f32(int64_t m, int64_t n, int64_t k, const float *a, int trans_a, const float *b,
+              int trans_b, float *c);
+
+int infer_conv(const struct infer_context *c, struct error *e);
+int run_conv(const struct node *n, const struct tensor *in, struct tensor *out, struct error *e);
+int64_t macs_conv(const struct graph *g, const struct node *n);
+
+/* y = (x - mean) / sqrt(variance + epsilon) * scale + bias over `inner` elements, `outer` times;
+ * mean and inverse deviation are stored where not NULL. */
+void layer_norm_f32(int64_t outer, int64_t inner, const float *x, const float *scale,
+                    const float *bias, double epsilon, float *y, float *mean, float *inverse);
+
+double gelu(double x);
+
+#endif
