@@ -84,19 +84,33 @@ int zoo_cached(const struct zoo_model *m)
 
 enum { STALE_AFTER_S = 600 };
 
+/* Whether a file is the beginning of a model of ours: its name alone (NAME.onnx.sha256, say) is no
+ * ground to delete it. */
+static int is_partial_model(int folder, const char *name)
+{
+    static const char start[] = "\x08\x08\x12\x06wattle\x3a";
+    char bytes[sizeof start - 1];
+    int fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, bytes, sizeof bytes);
+    if (fd >= 0)
+        close(fd);
+    return n == 0 || (n == (ssize_t)sizeof bytes && !memcmp(bytes, start, sizeof bytes));
+}
+
 /* A build that was killed leaves its temporary file, which nobody else would ever remove. One that
- * is still being written has a fresh time. */
-static void remove_stale(const char *folder, const char *name)
+ * is still being written has a fresh time; a copy somebody made is whole. */
+static void remove_stale(const char *folder, const struct zoo_model *m)
 {
     char prefix[NAME_MAX];
-    int n = snprintf(prefix, sizeof prefix, "%s.onnx.", name);
+    size_t n = (size_t)snprintf(prefix, sizeof prefix, "%s.onnx.", m->name);
     DIR *dir = opendir(folder);
     struct dirent *entry;
     struct stat st;
     while (dir && (entry = readdir(dir)))
-        if (!strncmp(entry->d_name, prefix, (size_t)n) && strlen(entry->d_name) == (size_t)n + 6 &&
+        if (!strncmp(entry->d_name, prefix, n) && strlen(entry->d_name) == n + 6 &&
             !fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) &&
-            S_ISREG(st.st_mode) && st.st_mtime + STALE_AFTER_S < time(NULL))
+            S_ISREG(st.st_mode) && (uint64_t)st.st_size < m->file_bytes &&
+            st.st_mtime + STALE_AFTER_S < time(NULL) && is_partial_model(dirfd(dir), entry->d_name))
             unlinkat(dirfd(dir), entry->d_name, 0);
     if (dir)
         closedir(dir);
@@ -134,7 +148,7 @@ int zoo_build(const struct zoo_model *m, char path[PATH_MAX], struct error *e)
         result = file_make_folder(folder, e);
     if (result)
         return result;
-    remove_stale(folder, m->name);
+    remove_stale(folder, m);
     result = file_atomic_open(&file, path, e);
     if (!result)
         result = write_model(m, file.stream, e);
