@@ -1,0 +1,150 @@
+#include "report/format.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+int format_decimals(double x, int digits)
+{
+    if (!(fabs(x) > 0) || !isfinite(x))
+        return 0;
+    int magnitude = (int)floor(log10(fabs(x)));
+    /* 9.996 with 3 digits is 10.0 and not 10.00 */
+    double step = pow(10, magnitude - digits + 1);
+    if (round(fabs(x) / step) * step >= pow(10, magnitude + 1) * (1 - 1e-12))
+        magnitude++;
+    int decimals = digits - 1 - magnitude;
+    return decimals < 0 ? 0 : decimals > 9 ? 9 : decimals;
+}
+
+const char *format_number(double x, int digits, char text[FORMAT_SIZE])
+{
+    if (isnan(x))
+        snprintf(text, FORMAT_SIZE, "-");
+    else if (x != 0 && !(fabs(x) >= 1e-9 && fabs(x) < 1e15))
+        snprintf(text, FORMAT_SIZE, "%.*g", digits, x);
+    else
+        snprintf(text, FORMAT_SIZE, "%.*f", format_decimals(x, digits), x);
+    return text;
+}
+
+const char *format_count(int64_t n, char text[FORMAT_SIZE])
+{
+    static const char *const units[] = {"", " k", " M", " G", " T", " P"};
+    double value = (double)n;
+    size_t unit = 0;
+    while (fabs(value) >= 1000 && unit + 1 < sizeof units / sizeof *units) {
+        value /= 1000;
+        unit++;
+    }
+    snprintf(text, FORMAT_SIZE, unit ? "%.2f%s" : "%.0f%s", value, units[unit]);
+    return text;
+}
+
+/* Bytes of the well-formed UTF-8 character at p (RFC 3629), 0 when there is none. */
+static size_t utf8_length(const unsigned char *p)
+{
+    size_t n = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3
+             : p[0] < 0xf5 ? 4 : 0;
+    for (size_t i = 1; i < n; i++)
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+    int bad = (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
+              (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f);
+    return n > 1 && bad ? 0 : n;
+}
+
+static int is_control(const unsigned char *p, size_t n)
+{
+    return (n == 1 && (p[0] < 0x20 || p[0] == 0x7f)) || (n == 2 && p[0] == 0xc2 && p[1] < 0xa0);
+}
+
+const char *format_utf8(const char *in, int line, char *out, size_t size)
+{
+    const unsigned char *p = (const unsigned char *)in;
+    size_t used = 0;
+    while (*p) {
+        size_t n = utf8_length(p), bytes = n ? n : 1;
+        if (used + bytes >= size)
+            break;
+        if (n == 0 || (line && is_control(p, n)))
+            out[used++] = n ? ' ' : '?';
+        else {
+            memcpy(out + used, p, n);
+            used += n;
+        }
+        p += bytes;
+    }
+    out[used] = '\0';
+    return out;
+}
+
+const char *format_line(const char *in, int utf8, char *out, size_t size)
+{
+    format_utf8(in, 1, out, size);
+    if (utf8)
+        return out;
+    char *to = out;
+    for (const char *p = out; *p; p++)
+        if (((unsigned char)*p & 0xc0) != 0x80) /* one '?' for each character */
+            *to++ = (unsigned char)*p < 0x80 ? *p : '?';
+    *to = '\0';
+    return out;
+}
+
+static const char *plus_minus(int utf8)
+{
+    return utf8 ? "\xc2\xb1" : "+-";
+}
+
+/* Half an interval beside a value of `decimals`: as many, or what shows its first digit. */
+static void append_half(char *text, double half, int decimals, int utf8)
+{
+    int own = format_decimals(half, 1);
+    size_t n = strlen(text);
+    snprintf(text + n, 2 * FORMAT_SIZE - n, " %s%.*f", plus_minus(utf8),
+             half > 0 && own > decimals ? own : decimals, half);
+}
+
+const char *format_energy(const struct summary *s, double unit, int utf8, char text[2 * FORMAT_SIZE])
+{
+    double j = s->j / unit, low = s->j_low / unit, high = s->j_high / unit;
+    int estimated = s->provenance == WATTLE_ESTIMATED;
+    int decimals = format_decimals(j, estimated ? 2 : 3);
+    if (s->provenance == WATTLE_NONE || isnan(j) || fabs(j) >= 1e15)
+        return strcpy(text, "-");
+    snprintf(text, 2 * FORMAT_SIZE, "%.*f", decimals, j);
+    size_t n = strlen(text);
+    if (estimated && fabs(low) < 1e15 && fabs(high) < 1e15)
+        snprintf(text + n, 2 * FORMAT_SIZE - n, " [%.*f..%.*f] e", decimals, low, decimals, high);
+    else if (!estimated && high - low < 1e15)
+        append_half(text, (high - low) / 2, decimals, utf8);
+    if (s->provenance == WATTLE_INTEGRATED && strlen(text) + 3 < 2 * FORMAT_SIZE)
+        strcat(text, " i");
+    return text;
+}
+
+const char *format_ratio(const struct summary *s, int utf8, char text[2 * FORMAT_SIZE])
+{
+    if (!s->rank || !(s->ratio < 1e6))
+        return strcpy(text, "-");
+    int decimals = format_decimals(s->ratio, 3);
+    snprintf(text, 2 * FORMAT_SIZE, "%.*f", decimals, s->ratio);
+    double half = fmax(s->ratio_high - s->ratio, s->ratio - s->ratio_low);
+    if (s->rank > 1 && half < 1e6)
+        append_half(text, half, decimals, utf8);
+    return text;
+}
+
+double format_unit(const struct report *r, const struct summary_group *g)
+{
+    double largest = NAN;
+    for (size_t i = g->begin; i < g->end; i++)
+        largest = fmax(largest, r->rows[i].j);
+    return largest < 0.1 ? 1e-3 : 1;
+}
+
+const char *format_verdict(const struct summary *s)
+{
+    return s->first ? verdict_name(s->verdict) : "FAILED";
+}

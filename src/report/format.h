@@ -1,0 +1,44 @@
+/* format.h: numbers and foreign texts as people (or other programs) may see them. */
+#ifndef WATTLE_REPORT_FORMAT_H
+#define WATTLE_REPORT_FORMAT_H
+
+#include "report/report.h"
+
+enum { FORMAT_SIZE = 40 };
+
+/* Decimals that show `digits` significant ones of x, at most 9. */
+int format_decimals(double x, int digits);
+/* x with `digits` significant digits and no exponent where 1e-9 <= x < 1e15; "-" for NaN. */
+const char *format_number(double x, int digits, char text[FORMAT_SIZE]);
+/* "25.56 M", "4.09 G" (1000-based) */
+const char *format_count(int64_t n, char text[FORMAT_SIZE]);
+
+/* A copy that is valid UTF-8: other bytes become '?', and with `line` control characters become
+ * blanks (a name must not move the cursor of a terminal or break a line). Cut to fit size. */
+const char *format_utf8(const char *in, int line, char *out, size_t size);
+/* As format_utf8 of one line, ASCII only unless utf8. */
+const char *format_line(const char *in, int utf8, char *out, size_t size);
+
+/* Energy of a row: "0.90 [0.41..1.60] e", "0.912 ±0.008", "-"; unit is J per shown 1 (1 or 1e-3). */
+const char *format_energy(const struct summary *s, double unit, int utf8, char text[2 * FORMAT_SIZE]);
+/* "1.11 ±0.01" */
+const char *format_ratio(const struct summary *s, int utf8, char text[2 * FORMAT_SIZE]);
+/* 1e-3 where every energy of the group is below 0.1 J, else 1. */
+double format_unit(const struct report *r, const struct summary_group *g);
+/* "VALID", "SUSPECT", "INVALID", or "FAILED" where no block completed. */
+const char *format_verdict(const struct summary *s);
+
+/* The lines of text around a table, without wrapping; size bytes each. */
+void format_title(const struct report *r, const struct summary_group *g, char *out, size_t size);
+void format_facts(const struct report *r, const struct summary_group *g, char *out, size_t size);
+void format_host(const struct report *r, char *out, size_t size);
+void format_agreement(const struct report *r, const struct summary_group *g, char *out,
+                      size_t size);
+void format_answer(const struct report *r, const struct summary_group *g, char *out, size_t size);
+
+/* What weakens rows of a group, alike reasons once: fills *out with note number i (from 0), returns
+ * 0 when there are no more. */
+int format_note(const struct report *r, const struct summary_group *g, size_t i, char *out,
+                size_t size);
+
+#endif

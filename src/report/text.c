@@ -1,0 +1,293 @@
+#include "report/format.h"
+
+#include <langinfo.h>
+#include <libsmartcols.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+enum { INDENT = 10, LINE_SIZE = 2048 };
+
+struct report_style report_style_of(FILE *out)
+{
+    struct report_style style = {.utf8 = !strcmp(nl_langinfo(CODESET), "UTF-8"), .width = 100};
+    const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM"), *columns = getenv("COLUMNS");
+    int terminal = isatty(fileno(out));
+    style.color = terminal && !(no_color && *no_color) && term && strcmp(term, "dumb");
+    struct winsize window;
+    if (terminal && !ioctl(fileno(out), TIOCGWINSZ, &window) && window.ws_col > 0)
+        style.width = window.ws_col;
+    if (columns && atoi(columns) > 0)
+        style.width = atoi(columns);
+    style.width = style.width < 80 ? 80 : style.width > 200 ? 200 : style.width;
+    return style;
+}
+
+/* --- lines ------------------------------------------------------------------------------------ */
+
+static size_t columns_of(const char *text, size_t bytes)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < bytes; i++)
+        n += ((unsigned char)text[i] & 0xc0) != 0x80;
+    return n;
+}
+
+/* Prints text broken at blanks, every line but the first indented. `column` is where it starts. */
+static void print_wrapped(FILE *out, const struct report_style *style, const char *text,
+                          size_t column, size_t indent)
+{
+    size_t width = (size_t)style->width;
+    while (*text) {
+        size_t blanks = strspn(text, " "), bytes = strcspn(text + blanks, " ");
+        size_t word = columns_of(text + blanks, bytes);
+        if (column > indent && column + blanks + word > width) {
+            fprintf(out, "\n%*s", (int)indent, "");
+            column = indent;
+            text += blanks;
+            blanks = 0;
+        }
+        fwrite(text, 1, blanks + bytes, out);
+        column += blanks + word;
+        text += blanks + bytes;
+    }
+    fputc('\n', out);
+}
+
+/* "head      text", wrapped under the text. */
+static void print_headed(FILE *out, const struct report_style *style, const char *head,
+                         const char *text)
+{
+    char clean[LINE_SIZE];
+    format_line(text, style->utf8, clean, sizeof clean);
+    fprintf(out, "%-*s", INDENT, head);
+    print_wrapped(out, style, clean, INDENT, INDENT);
+}
+
+static void print_plain(FILE *out, const struct report_style *style, const char *text)
+{
+    char clean[LINE_SIZE];
+    print_wrapped(out, style, format_line(text, style->utf8, clean, sizeof clean), 0, 0);
+}
+
+static void print_title(const struct report *r, const struct summary_group *g, FILE *out,
+                        const struct report_style *style)
+{
+    char title[LINE_SIZE], facts[LINE_SIZE], clean[LINE_SIZE];
+    format_title(r, g, title, sizeof title);
+    format_facts(r, g, facts, sizeof facts);
+    format_line(title, style->utf8, clean, sizeof clean);
+    size_t used = columns_of(clean, strlen(clean));
+    if (used + 6 + strlen(facts) <= (size_t)style->width) {
+        fprintf(out, "%s      %s\n", clean, facts);
+        return;
+    }
+    print_wrapped(out, style, clean, 0, INDENT);
+    print_headed(out, style, "", facts);
+}
+
+/* --- the table -------------------------------------------------------------------------------- */
+
+enum column { RUNTIME, PROVIDER, P50, TAIL, RATE, CPU, ENERGY, RATIO, VERDICT, COLUMNS };
+
+struct tail {
+    const char *title;
+    double (*value)(const struct summary *);
+};
+
+static double p90(const struct summary *s)
+{
+    return s->p90_ms;
+}
+
+static double p95(const struct summary *s)
+{
+    return s->p95_ms;
+}
+
+static double p99(const struct summary *s)
+{
+    return s->p99_ms;
+}
+
+/* The highest percentile for which every completed row has samples enough. */
+static struct tail choose_tail(const struct report *r, const struct summary_group *g)
+{
+    static const struct tail tails[] = {{"p99 ms", p99}, {"p95 ms", p95}, {"p90 ms", p90}};
+    for (size_t t = 0; t < 3; t++) {
+        size_t have = 0, rows = 0;
+        for (size_t i = g->begin; i < g->end; i++) {
+            rows += r->rows[i].first != NULL;
+            have += !isnan(tails[t].value(&r->rows[i]));
+        }
+        if (rows && have == rows)
+            return tails[t];
+    }
+    return tails[0];
+}
+
+struct table {
+    struct libscols_table *scols;
+    const struct report_style *style;
+    double unit;
+    struct tail tail;
+    int failed;
+};
+
+/* Names give way where the table would be too wide: RUNTIME and PROVIDER may be cut. */
+static void add_columns(struct table *t)
+{
+    const struct {
+        const char *title;
+        double hint;
+        int flags;
+    } columns[COLUMNS] = {
+        [RUNTIME] = {"RUNTIME", 0.3, SCOLS_FL_TRUNC},
+        [PROVIDER] = {"PROVIDER", 0.15, SCOLS_FL_TRUNC},
+        [P50] = {"p50 ms", 0, SCOLS_FL_RIGHT},
+        [TAIL] = {t->tail.title, 0, SCOLS_FL_RIGHT},
+        [RATE] = {"per s", 0, SCOLS_FL_RIGHT},
+        [CPU] = {"CPU-ms", 0, SCOLS_FL_RIGHT},
+        [ENERGY] = {t->unit < 1 ? "mJ/inference" : "J/inference", 0, SCOLS_FL_RIGHT},
+        [RATIO] = {"vs best", 0, 0},
+        [VERDICT] = {"VERDICT", 0, 0},
+    };
+    for (size_t i = 0; i < COLUMNS; i++)
+        if (!scols_table_new_column(t->scols, columns[i].title, columns[i].hint, columns[i].flags))
+            t->failed = 1;
+}
+
+static void set(struct table *t, struct libscols_line *line, enum column c, const char *text)
+{
+    t->failed |= scols_line_set_data(line, c, text) != 0;
+}
+
+static void set_number(struct table *t, struct libscols_line *line, enum column c, double x)
+{
+    char text[FORMAT_SIZE];
+    set(t, line, c, format_number(x, 3, text));
+}
+
+static void set_verdict(struct table *t, struct libscols_line *line, const struct summary *s)
+{
+    static const char *const colors[] = {"green", "yellow", "red"};
+    set(t, line, VERDICT, format_verdict(s));
+    struct libscols_cell *cell = scols_line_get_cell(line, VERDICT);
+    if (t->style->color && cell)
+        scols_cell_set_color(cell, colors[s->verdict]);
+}
+
+/* The longest name that a column is given before it is cut at its end with "..". */
+static void set_name(struct table *t, struct libscols_line *line, enum column c, const char *name,
+                     const char *version, int instances)
+{
+    char text[192], clean[192];
+    size_t n = (size_t)snprintf(text, sizeof text, "%s%s%s", name, *version ? " " : "", version);
+    if (instances > 1 && n < sizeof text)
+        snprintf(text + n, sizeof text - n, " x%d", instances);
+    set(t, line, c, format_line(text, t->style->utf8, clean, sizeof clean));
+}
+
+static void add_row(struct table *t, const struct summary *s)
+{
+    struct libscols_line *line = scols_table_new_line(t->scols, NULL);
+    char text[2 * FORMAT_SIZE];
+    if (!line) {
+        t->failed = 1;
+        return;
+    }
+    const struct cell *c = &s->cell->cell;
+    set_name(t, line, RUNTIME, c->runtime, s->first ? s->first->runtime_version : "",
+             c->instances);
+    set_name(t, line, PROVIDER, s->first && s->first->provider[0] ? s->first->provider
+                                                                  : c->provider, "", 1);
+    set_number(t, line, P50, s->p50_ms);
+    set_number(t, line, TAIL, t->tail.value(s));
+    set_number(t, line, RATE, s->throughput_per_s);
+    set_number(t, line, CPU, 1e3 * s->cpu_s);
+    set(t, line, ENERGY, format_energy(s, t->unit, t->style->utf8, text));
+    set(t, line, RATIO, format_ratio(s, t->style->utf8, text));
+    set_verdict(t, line, s);
+}
+
+/* libsmartcols pads the last column too: the blanks are left out here. */
+static void print_trimmed(FILE *out, const char *text)
+{
+    while (*text) {
+        size_t line = strcspn(text, "\n"), used = line;
+        while (used && text[used - 1] == ' ')
+            used--;
+        fwrite(text, 1, used, out);
+        fputc('\n', out);
+        text += line + (text[line] == '\n');
+    }
+}
+
+static void fill_table(struct table *t, const struct report *r, const struct summary_group *g)
+{
+    scols_table_enable_colors(t->scols, t->style->color);
+    scols_table_enable_ascii(t->scols, !t->style->utf8);
+    scols_table_set_column_separator(t->scols, "  ");
+    scols_table_set_termforce(t->scols, SCOLS_TERMFORCE_ALWAYS);
+    scols_table_set_termwidth(t->scols, (size_t)t->style->width);
+    add_columns(t);
+    for (size_t i = g->begin; i < g->end && !t->failed; i++)
+        add_row(t, &r->rows[i]);
+}
+
+static int print_table(const struct report *r, const struct summary_group *g, FILE *out,
+                       const struct report_style *style, struct error *e)
+{
+    struct table t = {.style = style, .unit = format_unit(r, g), .tail = choose_tail(r, g)};
+    t.scols = scols_new_table();
+    if (!t.scols)
+        return error_memory(e);
+    fill_table(&t, r, g);
+    char *text = NULL;
+    if (!t.failed)
+        t.failed = scols_print_table_to_string(t.scols, &text) != 0 || !text;
+    if (!t.failed)
+        print_trimmed(out, text);
+    free(text);
+    scols_unref_table(t.scols);
+    return t.failed ? error_memory(e) : 0;
+}
+
+/* --- a group ---------------------------------------------------------------------------------- */
+
+static int print_group(const struct report *r, const struct summary_group *g, FILE *out,
+                       const struct report_style *style, struct error *e)
+{
+    char text[LINE_SIZE];
+    print_title(r, g, out, style);
+    if (g == r->groups) {
+        format_host(r, text, sizeof text);
+        print_headed(out, style, "host", text);
+    }
+    fputc('\n', out);
+    int result = print_table(r, g, out, style, e);
+    if (result)
+        return result;
+    for (size_t i = 0; format_note(r, g, i, text, sizeof text); i++)
+        print_headed(out, style, i ? "" : "notes", text);
+    format_agreement(r, g, text, sizeof text);
+    if (*text)
+        print_plain(out, style, text);
+    format_answer(r, g, text, sizeof text);
+    print_plain(out, style, text);
+    return 0;
+}
+
+int report_text(const struct report *r, FILE *out, const struct report_style *style,
+                struct error *e)
+{
+    int result = 0;
+    for (size_t i = 0; i < r->group_count && !result; i++) {
+        if (i)
+            fputc('\n', out);
+        result = print_group(r, &r->groups[i], out, style, e);
+    }
+    return result;
+}
