@@ -90,7 +90,7 @@ static void test_truth_intel_wrap(void **state)
     assert_int_equal(end[0].wraps, 1);
 }
 
-/* One read in the middle fails (no text, as with ENODATA): nothing is lost, nothing counted twice. */
+/* One read in the middle fails (an empty text): nothing is lost, nothing counted twice. */
 static void test_truth_failed_read(void **state)
 {
     (void)state;
@@ -321,7 +321,8 @@ static void test_suspend(void **state)
 }
 
 /* Zen 1 and 2: both dies show the socket's counter; a second socket has its own. */
-static struct wattle_energy dies(const char *vendor, double other_die_w, struct wattle_energy *early)
+static struct wattle_energy dies(const char *vendor, double other_die_w,
+                                 struct wattle_energy *early)
 {
     tree_cpuinfo(vendor, 23, 1, "");
     struct tree_counter c[] = {
@@ -353,7 +354,8 @@ static void test_amd_dies_mirror(void **state)
 {
     (void)state;
     struct wattle_energy early, energy = dies("AuthenticAMD", 100.2, &early);
-    assert_int_equal(early.provenance, WATTLE_NONE); /* not known yet: no figure, not a double one */
+    /* Not known yet: no figure rather than a double one. */
+    assert_int_equal(early.provenance, WATTLE_NONE);
     assert_non_null(strstr(early.reason, "not yet told apart"));
     assert_joules(&energy, 1800);
 }

@@ -174,7 +174,8 @@ static void test_edge(void **state)
 static void test_names(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"OK", "PERM", "ABSENT", "MASKED", "STUCK", "RESET", "ERROR"};
+    static const char *const texts[] = {"OK",    "PERM",  "ABSENT", "MASKED",
+                                        "STUCK", "RESET", "ERROR"};
     for (int i = 0; i < 7; i++)
         assert_string_equal(wattle_status_name((enum wattle_status)i), texts[i]);
     assert_string_equal(wattle_status_name((enum wattle_status)99), "UNKNOWN");
