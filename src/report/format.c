@@ -97,30 +97,38 @@ static const char *plus_minus(int utf8)
     return utf8 ? "\xc2\xb1" : "+-";
 }
 
-/* Half an interval beside a value of `decimals`: as many, or what shows its first digit. */
+/* Half an interval beside a value of `decimals`, rounded up: never narrower than it is. */
 static void append_half(char *text, double half, int decimals, int utf8)
 {
-    int own = format_decimals(half, 1);
+    double step = pow(10, -decimals);
     size_t n = strlen(text);
-    snprintf(text + n, 2 * FORMAT_SIZE - n, " %s%.*f", plus_minus(utf8),
-             half > 0 && own > decimals ? own : decimals, half);
+    snprintf(text + n, 2 * FORMAT_SIZE - n, " %s%.*f", plus_minus(utf8), decimals,
+             ceil(half / step - 1e-9) * step);
+}
+
+/* An estimate has no more digits than two of its upper bound. */
+static void write_estimate(double j, double low, double high, char *text)
+{
+    int decimals = format_decimals(high, 2);
+    snprintf(text, 2 * FORMAT_SIZE, "%.*f [%.*f..%.*f] e", decimals, j, decimals, low, decimals,
+             high);
 }
 
 const char *format_energy(const struct summary *s, double unit, int utf8, char text[2 * FORMAT_SIZE])
 {
     double j = s->j / unit, low = s->j_low / unit, high = s->j_high / unit;
-    int estimated = s->provenance == WATTLE_ESTIMATED;
-    int decimals = format_decimals(j, estimated ? 2 : 3);
-    if (s->provenance == WATTLE_NONE || isnan(j) || fabs(j) >= 1e15)
+    if (s->provenance == WATTLE_NONE || !(fabs(j) < 1e15))
         return strcpy(text, "-");
+    if (s->provenance == WATTLE_ESTIMATED && fabs(low) < 1e15 && fabs(high) < 1e15) {
+        write_estimate(j, low, high, text);
+        return text;
+    }
+    int decimals = format_decimals(j, 3);
     snprintf(text, 2 * FORMAT_SIZE, "%.*f", decimals, j);
-    size_t n = strlen(text);
-    if (estimated && fabs(low) < 1e15 && fabs(high) < 1e15)
-        snprintf(text + n, 2 * FORMAT_SIZE - n, " [%.*f..%.*f] e", decimals, low, decimals, high);
-    else if (!estimated && high - low < 1e15)
+    if (high - low < 1e15)
         append_half(text, (high - low) / 2, decimals, utf8);
-    if (s->provenance == WATTLE_INTEGRATED && strlen(text) + 3 < 2 * FORMAT_SIZE)
-        strcat(text, " i");
+    if (s->provenance != WATTLE_MEASURED)
+        strcat(text, s->provenance == WATTLE_INTEGRATED ? " i" : " e");
     return text;
 }
 
@@ -131,7 +139,7 @@ const char *format_ratio(const struct summary *s, int utf8, char text[2 * FORMAT
     int decimals = format_decimals(s->ratio, 3);
     snprintf(text, 2 * FORMAT_SIZE, "%.*f", decimals, s->ratio);
     double half = fmax(s->ratio_high - s->ratio, s->ratio - s->ratio_low);
-    if (s->rank > 1 && half < 1e6)
+    if (s->rank > 1 && half < 1e6) /* not for NaN: a ratio of times has no bounds */
         append_half(text, half, decimals, utf8);
     return text;
 }

@@ -19,7 +19,7 @@ const char *format_utf8(const char *in, int line, char *out, size_t size);
 /* As format_utf8 of one line, ASCII only unless utf8. */
 const char *format_line(const char *in, int utf8, char *out, size_t size);
 
-/* Energy of a row: "0.90 [0.41..1.60] e", "0.912 ±0.008", "-"; unit is J per shown 1 (1 or 1e-3). */
+/* Energy of a row: "0.9 [0.4..1.6] e", "0.912 ±0.008", "-"; unit is J per shown 1 (1 or 1e-3). */
 const char *format_energy(const struct summary *s, double unit, int utf8, char text[2 * FORMAT_SIZE]);
 /* "1.11 ±0.01" */
 const char *format_ratio(const struct summary *s, int utf8, char text[2 * FORMAT_SIZE]);
@@ -34,7 +34,8 @@ void format_facts(const struct report *r, const struct summary_group *g, char *o
 void format_host(const struct report *r, char *out, size_t size);
 void format_agreement(const struct report *r, const struct summary_group *g, char *out,
                       size_t size);
-void format_answer(const struct report *r, const struct summary_group *g, char *out, size_t size);
+void format_answer(const struct report *r, const struct summary_group *g, int utf8, char *out,
+                   size_t size);
 
 /* What weakens rows of a group, alike reasons once: fills *out with note number i (from 0), returns
  * 0 when there are no more. */

@@ -91,7 +91,7 @@ static void print_group(const struct report *r, const struct summary_group *g, F
         print_escaped(out, text);
         fputc('\n', out);
     }
-    format_answer(r, g, text, sizeof text);
+    format_answer(r, g, 1, text, sizeof text);
     fputs("\n**", out);
     print_escaped(out, text);
     fputs("**\n", out);

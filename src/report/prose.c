@@ -80,8 +80,8 @@ void format_facts(const struct report *r, const struct summary_group *g, char *o
     if (m->macs >= 0)
         add(out, size, ", %sMAC", m->macs < 1000 ? "" : format_count(m->macs, text));
     add_inputs(r->rows[g->begin].first, out, size);
-    add(out, size, ", seed %llu, %d block%s x %s s", (unsigned long long)c->seed, c->blocks,
-        c->blocks == 1 ? "" : "s", format_number(c->duration_s, 3, text));
+    add(out, size, ", seed %llu, %d block%s x %g s", (unsigned long long)c->seed, c->blocks,
+        c->blocks == 1 ? "" : "s", c->duration_s);
     memmove(out, out + 2, strlen(out + 2) + 1);
 }
 
@@ -120,6 +120,16 @@ void format_host(const struct report *r, char *out, size_t size)
             ? " for some rows" : "", none->energy_reason);
 }
 
+/* One digit: "7e-7", "0.3", "0". */
+static const char *short_power(double x, char text[FORMAT_SIZE])
+{
+    snprintf(text, FORMAT_SIZE, "%.1g", x);
+    char *zero = strstr(text, "e-0");
+    if (zero)
+        memmove(zero + 2, zero + 3, strlen(zero + 3) + 1);
+    return text;
+}
+
 void format_agreement(const struct report *r, const struct summary_group *g, char *out,
                       size_t size)
 {
@@ -140,9 +150,10 @@ void format_agreement(const struct report *r, const struct summary_group *g, cha
     if (differs)
         add(out, size, "outputs DIFFER: %s against %s: %s", differs->label,
             differs->cell->agreement.reference, differs->cell->agreement.detail);
+    char text[FORMAT_SIZE];
     if (reference)
-        add(out, size, "%soutputs agree%s with %s (max relative error %.1g)", *out ? "; " : "",
-            differs ? " in other rows" : "", reference, largest);
+        add(out, size, "%soutputs agree%s with %s (max relative error %s)", *out ? "; " : "",
+            differs ? " in other rows" : "", reference, short_power(largest, text));
     if (open)
         add(out, size, "%soutputs of %s not compared: %s", *out ? "; " : "", open->label,
             open->cell->agreement.detail);
@@ -205,25 +216,34 @@ int format_note(const struct report *r, const struct summary_group *g, size_t in
 
 /* --- the answer ------------------------------------------------------------------------------- */
 
-static void add_energy(const struct summary *s, char *out, size_t size)
+/* "0.9 J/inference (estimated 0.3..1.6)", "0.808 ±0.004 J/inference (measured)" */
+static void add_energy(const struct summary *s, int utf8, char *out, size_t size)
 {
-    char j[FORMAT_SIZE], low[FORMAT_SIZE], high[FORMAT_SIZE];
+    char text[2 * FORMAT_SIZE];
+    double unit = s->j < 0.1 ? 1e-3 : 1;
+    const char *name = unit < 1 ? "mJ" : "J";
     if (s->provenance == WATTLE_NONE) {
         add(out, size, "no energy figure");
         return;
     }
-    double unit = s->j < 0.1 ? 1e-3 : 1;
-    int digits = s->provenance == WATTLE_ESTIMATED ? 2 : 3;
-    add(out, size, "%s %s/inference (%s %s..%s)", format_number(s->j / unit, digits, j),
-        unit < 1 ? "mJ" : "J", wattle_provenance_name(s->provenance),
-        format_number(s->j_low / unit, digits, low), format_number(s->j_high / unit, digits, high));
+    format_energy(s, unit, utf8, text);
+    char *low = strstr(text, " ["), *high = strstr(text, "] e");
+    if (low && high) {
+        *low = *high = '\0';
+        add(out, size, "%s %s/inference (estimated %s)", text, name, low + 2);
+        return;
+    }
+    char *mark = strpbrk(text, "ie"); /* spelled out behind instead */
+    if (mark && mark > text)
+        mark[-1] = '\0';
+    add(out, size, "%s %s/inference (%s)", text, name, wattle_provenance_name(s->provenance));
 }
 
-static void answer_one(const struct summary *s, char *out, size_t size)
+static void answer_one(const struct summary *s, int utf8, char *out, size_t size)
 {
     char text[FORMAT_SIZE];
     add(out, size, "%s: ", s->label);
-    add_energy(s, out, size);
+    add_energy(s, utf8, out, size);
     if (!isnan(s->p50_ms))
         add(out, size, ", %s ms p50", format_number(s->p50_ms, 3, text));
 }
@@ -264,18 +284,19 @@ static void answer_none(const struct report *r, const struct summary_group *g, c
         add(out, size, "no answer: %s: %s", s->label, s->rank_reason ? s->rank_reason : "");
 }
 
-void format_answer(const struct report *r, const struct summary_group *g, char *out, size_t size)
+void format_answer(const struct report *r, const struct summary_group *g, int utf8, char *out,
+                   size_t size)
 {
     const struct summary *a = &r->rows[g->begin], *b = a + 1;
     *out = '\0';
     if (g->ranked == 0)
         answer_none(r, g, out, size);
     else if (g->ranked == 1)
-        answer_one(a, out, size);
+        answer_one(a, utf8, out, size);
     else if (g->by_time)
         answer_time(a, b, out, size);
     else
         answer_energy(a, b, out, size);
     if (g->ranked && a->verdict == VERDICT_SUSPECT)
-        add(out, size, " - SUSPECT, see the notes");
+        add(out, size, " (SUSPECT: see the notes)");
 }

@@ -118,8 +118,8 @@ static void fill_ci95(struct summary *s, double *part, double *medians)
         medians[n++] = stats_percentile(part, r->latency_count, 50);
     }
     stats_sort(medians, n);
-    if (!stats_median_ci95(medians, n, &s->ci95_low_ms, &s->ci95_high_ms))
-        s->ci95_reason = "an interval needs 6 completed blocks";
+    int done = stats_median_ci95(medians, n, &s->ci95_low_ms, &s->ci95_high_ms);
+    s->ci95_reason = done ? NULL : "an interval needs 6 completed blocks";
 }
 
 static int fill_latencies(struct maker *m, struct summary *s)

@@ -275,7 +275,7 @@ static int print_group(const struct report *r, const struct summary_group *g, FI
     format_agreement(r, g, text, sizeof text);
     if (*text)
         print_plain(out, style, text);
-    format_answer(r, g, text, sizeof text);
+    format_answer(r, g, style->utf8, text, sizeof text);
     print_plain(out, style, text);
     return 0;
 }

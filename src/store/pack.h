@@ -13,7 +13,7 @@ enum {
     PACK_LATENCY_BYTES = 8,
     /* little-endian: time_ns 8, total_uj 8, low_uj 8, high_uj 8, status 4, wraps 4, gaps 4 */
     PACK_READING_BYTES = 44,
-    PACK_BYTES_MAX = 1 << 28, /* of one array before it is compressed */
+    PACK_BYTES_MAX = 1 << 26, /* of one array before it is compressed: 8 million latencies */
 };
 
 /* *out is malloc'd; an empty array gives NULL and 0. */

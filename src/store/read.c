@@ -14,11 +14,16 @@ struct loader {
     size_t left; /* bytes */
 };
 
+static int too_much(struct loader *l)
+{
+    return error_set(l->error, ERROR_MEMORY, "the campaign holds more than %d MiB of raw data",
+                     LOAD_BYTES_MAX >> 20);
+}
+
 static int take(struct loader *l, size_t count, size_t size)
 {
     if (size && count > l->left / size)
-        return error_set(l->error, ERROR_MEMORY,
-                         "the campaign holds more than %d MiB of raw data", LOAD_BYTES_MAX >> 20);
+        return too_much(l);
     l->left -= count * size;
     return 0;
 }
@@ -377,6 +382,21 @@ static void get_model(struct sql *q, struct store_model *m)
     m->macs = sql_get_optional(q, 0, INT64_MAX, -1);
 }
 
+/* Too much is refused before any of it is unpacked; what lies is caught where it is read. */
+static int check_size(struct loader *l, int64_t campaign)
+{
+    struct sql q;
+    double count = 0;
+    sql_open(&q, l->db, "block",
+             "SELECT total(latency_count) FROM block JOIN cell ON cell.id = cell_id"
+             " WHERE campaign_id = ?", l->error);
+    sql_put_int(&q, campaign);
+    if (sql_row(&q))
+        count = sql_get_double(&q);
+    int result = sql_close(&q);
+    return result || count * 2 * PACK_LATENCY_BYTES <= LOAD_BYTES_MAX ? result : too_much(l);
+}
+
 static int read_models(struct loader *l, struct store_campaign *out)
 {
     size_t count = 0;
@@ -444,6 +464,8 @@ int store_load(struct store *s, int64_t id, struct store_campaign *out, struct e
     if (result)
         return result;
     result = read_campaign(&l, s, id, out);
+    if (!result)
+        result = check_size(&l, out->id);
     if (!result)
         result = read_models(&l, out);
     if (!result)

@@ -340,9 +340,9 @@ static void a_bomb_is_refused(void **context)
     sqlite3_bind_blob64(q, 2, frame, used, SQLITE_STATIC);
     assert_int_equal(sqlite3_step(q), SQLITE_DONE);
     sqlite3_finalize(q);
-    /* twenty such blocks: each within the limit of an array, together beyond that of a load */
+    /* forty such blocks: each within the limit of an array, together beyond that of a load */
     assert_int_equal(sqlite3_exec(db, "WITH RECURSIVE n (i) AS (SELECT 100 UNION ALL SELECT i + 1"
-                                      " FROM n WHERE i < 120) INSERT INTO block SELECT b.* FROM"
+                                      " FROM n WHERE i < 140) INSERT INTO block SELECT b.* FROM"
                                       " block b, n", NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
     free(frame);
