@@ -86,6 +86,7 @@ static int move_step(struct builder *b, struct form from, struct form to, const 
     struct step *s = &b->program->steps[b->program->step_count - 1];
     s->op = op;
     s->is_reorder = 1;
+    s->computes = 0;
     return 0;
 }
 
@@ -246,6 +247,7 @@ int builder_primitive(struct builder *b, struct primitive *p, const int slots[OP
         return code;
     }
     s->primitive = p;
+    s->computes = 1;
     memcpy(s->slots, slots, OPERAND_SCRATCH * sizeof *slots);
     s->slots[OPERAND_SCRATCH] = scratch;
     return 0;
@@ -333,7 +335,7 @@ static int still_needed(const struct builder *b, const char *data, size_t bytes)
 static void forget(struct builder *b, int value)
 {
     const struct value *v = value_of(b, value);
-    if (!v->constant || home_of(b, value)->pending || home_of(b, value)->raw)
+    if (b->keep_constants || !v->constant || home_of(b, value)->pending || home_of(b, value)->raw)
         return;
     size_t bytes = (size_t)shape_bytes(&v->shape, v->type);
     if (bytes >= FORGET_BYTES_MIN && !still_needed(b, v->constant, bytes))

@@ -24,6 +24,7 @@ struct builder {
     struct onednn *onednn;
     struct tuner tuner;
     uint64_t limit;              /* of one slot, so that sums of sizes cannot overflow */
+    int keep_constants;          /* somebody will read them again: tests */
     const struct node *node;     /* being built */
     struct home *homes;          /* of each value */
     struct packed *packed;       /* weights packed so far */

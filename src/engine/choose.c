@@ -39,15 +39,20 @@ static int twins(const struct primitive *a, const struct primitive *b)
     return strcmp(primitive_kernel(a), primitive_kernel(b)) == 0;
 }
 
-/* A later candidate must be clearly faster, so that noise does not scatter layouts over the model;
- * one of oneDNN's general-purpose fallbacks loses to anything else even untimed. */
+/* A later candidate must be clearly faster, so that noise does not scatter layouts over the model. */
+static uint64_t with_margin(uint64_t ns)
+{
+    return ns + ns / 100 * WORTH_PERCENT;
+}
+
+/* One of oneDNN's general-purpose fallbacks loses to anything else even untimed. */
 static int is_better(const struct best *best, const struct primitive *p, uint64_t ns)
 {
     if (!best->primitive)
         return 1;
     if (primitive_is_slow(p) != primitive_is_slow(best->primitive))
         return primitive_is_slow(best->primitive);
-    return ns != NS_UNKNOWN && ns + ns * WORTH_PERCENT / 100 < best->ns;
+    return ns != NS_UNKNOWN && with_margin(ns) < best->ns;
 }
 
 static void consider(struct builder *b, const struct choice *c, int candidate, struct best *best)
@@ -65,17 +70,40 @@ static void consider(struct builder *b, const struct choice *c, int candidate, s
     *best = (struct best){p, ns, candidate};
 }
 
+static void consider_own(struct builder *b, const struct choice *c, int own, struct best *best)
+{
+    if (!tuner_open(&b->tuner) || !c->own_exists(b, c->job, own))
+        return;
+    uint64_t ns = c->own_ns(b, c->job, own);
+    if (ns == NS_UNKNOWN || with_margin(ns) >= best->ns)
+        return;
+    primitive_free(best->primitive);
+    *best = (struct best){NULL, ns, c->count + own};
+}
+
+/* One that was timed before, or is forced: whether it exists. */
+static int take(struct builder *b, const struct choice *c, struct primitive **out, int candidate)
+{
+    if (candidate >= 0 && candidate < c->count)
+        return !c->make(b, c->job, candidate, out, NULL);
+    return candidate >= c->count && candidate < c->count + c->own_count &&
+           c->own_exists(b, c->job, candidate - c->count);
+}
+
 int choose(struct builder *b, const struct choice *c, struct primitive **out, int *candidate,
            struct error *e)
 {
-    struct best best = {.ns = NS_UNKNOWN};
-    *candidate = tuner_recall(&b->tuner, c->key);
-    if (*candidate >= 0 && !c->make(b, c->job, *candidate, out, e))
+    struct best best = {.ns = NS_UNKNOWN, .candidate = -1};
+    *out = NULL;
+    *candidate = b->tuner.forced ? b->tuner.forced - 1 : tuner_recall(&b->tuner, c->key);
+    if (take(b, c, out, *candidate))
         return 0;
     for (int i = 0; i < c->count; i++)
         if (!best.primitive || primitive_is_slow(best.primitive) || tuner_open(&b->tuner))
             consider(b, c, i, &best);
-    if (!best.primitive)
+    for (int i = 0; i < c->own_count; i++)
+        consider_own(b, c, i, &best);
+    if (best.candidate < 0)
         return error_set(e, ERROR_UNSUPPORTED, "oneDNN has no kernel for it");
     tuner_remember(&b->tuner, c->key, best.candidate);
     *out = best.primitive;

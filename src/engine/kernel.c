@@ -105,6 +105,6 @@ int kernel_reference(struct builder *b, const struct node *n, struct error *e)
         return code;
     memcpy(s->slots, slots, sizeof slots);
     s->state = state;
-    s->is_reference = 1;
+    s->is_reference = s->computes = 1;
     return 0;
 }

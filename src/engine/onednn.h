@@ -31,6 +31,8 @@ const struct layout *layout_plain(struct onednn *d, const struct shape *s);
 const struct layout *layout_strided(struct onednn *d, const struct shape *s, const int64_t *strides);
 /* Rank 3 to 5, channels (dimension 1) innermost. */
 const struct layout *layout_channels_last(struct onednn *d, const struct shape *s);
+/* Rank 4, channels in blocks of eight: N, C/8, H, W, 8. */
+const struct layout *layout_blocked8(struct onednn *d, const struct shape *s);
 /* Row-major weights of a convolution, O x C/group x kernel, as primitive_conv reads them. */
 const struct layout *layout_weights(struct onednn *d, const struct shape *weights, int64_t group);
 /* The kernel may choose; primitive_layout then says what it chose. */

@@ -172,6 +172,11 @@ const struct layout *layout_channels_last(struct onednn *d, const struct shape *
     }
 }
 
+const struct layout *layout_blocked8(struct onednn *d, const struct shape *s)
+{
+    return s->rank == 4 ? tagged(d, s, dnnl_nChw8c) : NULL;
+}
+
 const struct layout *layout_any(struct onednn *d, const struct shape *s)
 {
     return tagged(d, s, dnnl_format_tag_any);

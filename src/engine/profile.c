@@ -32,19 +32,14 @@ void wattle_engine_info(const struct wattle_engine *g, struct wattle_engine_info
     };
 }
 
-static int computes(const struct step *s)
-{
-    return (s->primitive && !s->is_reorder) || s->is_reference;
-}
-
 /* A node's multiply-adds, shared by the products it became. */
 static int64_t step_macs(const struct wattle_engine *g, const struct step *s)
 {
     int64_t sharers = 0;
-    if (!s->node || !s->node->op->macs || !computes(s))
+    if (!s->node || !s->node->op->macs || !s->computes)
         return 0;
     for (int i = 0; i < g->program.step_count; i++)
-        sharers += g->program.steps[i].node == s->node && computes(&g->program.steps[i]);
+        sharers += g->program.steps[i].node == s->node && g->program.steps[i].computes;
     return s->node->op->macs(&g->graph, s->node) / sharers;
 }
 

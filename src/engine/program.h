@@ -32,6 +32,7 @@ struct step {
     const char *op;          /* for the profile */
     const char *kernel;
     int is_reorder, is_reference;
+    int computes; /* does (a share of) the node's multiply-adds */
     struct primitive *primitive; /* owned; operand i is slots[i]. NULL for kernels of our own */
     int slots[STEP_SLOTS];       /* NO_SLOT where unused */
     size_t shift[STEP_SLOTS];    /* bytes into the slot */

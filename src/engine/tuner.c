@@ -19,18 +19,18 @@ int tuner_open(const struct tuner *t)
 }
 
 /* Filled with ones: pages that were never written would all be the same cached page of zeros. */
-static int reserve(struct tuner *t, size_t bytes)
+void *tuner_memory(struct tuner *t, size_t bytes)
 {
     if (bytes <= t->workspace_bytes)
-        return 0;
+        return t->workspace.data;
     memory_block_unmap(&t->workspace);
     t->workspace_bytes = 0;
     if (memory_block_map(&t->workspace, bytes))
-        return -1;
+        return NULL;
     for (size_t i = 0; i < bytes / sizeof(float); i++)
         ((float *)(void *)t->workspace.data)[i] = 1.0f;
     t->workspace_bytes = bytes;
-    return 0;
+    return t->workspace.data;
 }
 
 static size_t operand_room(const struct primitive *p, int operand)
@@ -44,24 +44,25 @@ static int lay_out(struct tuner *t, struct primitive *p)
     size_t bytes = 0;
     for (int i = 0; i < OPERAND_COUNT; i++)
         bytes += operand_room(p, i);
-    if (reserve(t, bytes))
+    char *memory = tuner_memory(t, bytes);
+    if (!memory)
         return -1;
     size_t offset = 0;
     for (int i = 0; i < OPERAND_COUNT; i++) {
-        primitive_bind(p, (enum operand)i, t->workspace.data + offset);
+        primitive_bind(p, (enum operand)i, memory + offset);
         offset += operand_room(p, i);
     }
     return 0;
 }
 
-uint64_t tuner_time(struct tuner *t, struct primitive *p)
+uint64_t tuner_measure(struct tuner *t, int (*run)(void *context), void *context)
 {
     uint64_t start = clock_monotonic_ns(), best = UINT64_MAX, total = 0;
-    if (!tuner_open(t) || lay_out(t, p) || primitive_run(p, NULL))
+    if (!tuner_open(t) || run(context))
         return UINT64_MAX;
     for (int i = 0; i < RUNS_MAX && (i < RUNS_MIN || total < ENOUGH_NS); i++) {
         uint64_t before = clock_monotonic_ns();
-        if (primitive_run(p, NULL))
+        if (run(context))
             return UINT64_MAX;
         uint64_t ns = clock_monotonic_ns() - before;
         best = ns < best ? ns : best;
@@ -69,6 +70,16 @@ uint64_t tuner_time(struct tuner *t, struct primitive *p)
     }
     t->spent_ns += clock_monotonic_ns() - start;
     return best;
+}
+
+static int run_primitive(void *p)
+{
+    return primitive_run(p, NULL);
+}
+
+uint64_t tuner_time(struct tuner *t, struct primitive *p)
+{
+    return !tuner_open(t) || lay_out(t, p) ? UINT64_MAX : tuner_measure(t, run_primitive, p);
 }
 
 /* FNV-1a: a collision would cost speed, not truth, since any choice computes the same. */

@@ -15,6 +15,7 @@ struct tuner_choice {
 struct tuner {
     uint64_t budget_ns; /* 0: never time anything */
     uint64_t spent_ns;
+    int forced; /* 1 + the candidate to take wherever it exists; 0: none. For tests. */
     struct memory_block workspace;
     size_t workspace_bytes;
     struct tuner_choice *choices;
@@ -27,6 +28,10 @@ void tuner_release(struct tuner *t);
 int tuner_open(const struct tuner *t);
 /* The best time of a few runs on made-up data; UINT64_MAX when it cannot be had. */
 uint64_t tuner_time(struct tuner *t, struct primitive *p);
+/* The same for anything that runs and returns 0. */
+uint64_t tuner_measure(struct tuner *t, int (*run)(void *context), void *context);
+/* Memory to time in, full of ones, valid until the next call; NULL without memory. */
+void *tuner_memory(struct tuner *t, size_t bytes);
 
 /* What was chosen for an equal problem before, or -1. A key is a hash of all that matters. */
 uint64_t tuner_key(uint64_t seed, const void *data, size_t size);

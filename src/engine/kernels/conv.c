@@ -2,26 +2,9 @@
  * together with the reorders they would need, else the first that exists is taken. */
 #include "engine/choose.h"
 #include "engine/kernel.h"
+#include "engine/kernels/conv.h"
 
 #include <string.h>
-
-enum { CANDIDATES = 4 };
-
-struct candidate {
-    enum conv_method method;
-    const struct layout *src, *dst;
-};
-
-struct conv_job {
-    const struct node *node;
-    struct attributes a; /* with everything primitive_conv reads */
-    int x, w, bias, residual, y; /* values */
-    struct shape weights;
-    struct epilogue epilogue;
-    const struct layout *incoming; /* where x is now */
-    struct candidate candidates[CANDIDATES];
-    int candidate_count;
-};
 
 static int optional_input(const struct node *n, int index)
 {
@@ -46,7 +29,7 @@ static int describe(struct builder *b, const struct node *n, struct conv_job *jo
     return 0;
 }
 
-static int candidates(struct builder *b, const struct conv_job *job, struct candidate *list)
+static int candidates(struct builder *b, const struct conv_job *job, struct conv_candidate *list)
 {
     const struct shape *x = &b->graph->values[job->x].shape;
     const struct shape *y = &b->graph->values[job->y].shape;
@@ -54,10 +37,10 @@ static int candidates(struct builder *b, const struct conv_job *job, struct cand
     const struct layout *last_x = layout_channels_last(b->onednn, x);
     const struct layout *last_y = layout_channels_last(b->onednn, y);
     int n = 0;
-    list[n++] = (struct candidate){CONV_DIRECT, any_x, any_y};
-    list[n++] = (struct candidate){CONV_DIRECT, last_x, last_y};
-    list[n++] = (struct candidate){CONV_WINOGRAD, any_x, any_y};
-    list[n++] = (struct candidate){CONV_DIRECT, job->incoming, any_y};
+    list[n++] = (struct conv_candidate){CONV_DIRECT, any_x, any_y};
+    list[n++] = (struct conv_candidate){CONV_DIRECT, last_x, last_y};
+    list[n++] = (struct conv_candidate){CONV_WINOGRAD, any_x, any_y};
+    list[n++] = (struct conv_candidate){CONV_DIRECT, job->incoming, any_y};
     return n;
 }
 
@@ -65,7 +48,7 @@ static int make(struct builder *b, const void *job_, int candidate, struct primi
                 struct error *e)
 {
     const struct conv_job *job = job_;
-    const struct candidate *c = &job->candidates[candidate];
+    const struct conv_candidate *c = &job->candidates[candidate];
     return primitive_conv(b->onednn, &job->a, c->method, c->src, &job->weights,
                           job->bias != NO_VALUE, c->dst, &job->epilogue, out, e);
 }
@@ -99,14 +82,18 @@ static uint64_t key_of(struct builder *b, const struct conv_job *job, int incomi
     return tuner_key(0, &key, sizeof key);
 }
 
-static int pick(struct builder *b, struct conv_job *job, struct primitive **out, struct error *e)
+/* Our own kernels are numbered after oneDNN's candidates; *p is NULL for those. */
+static int pick(struct builder *b, struct conv_job *job, struct primitive **p, int *candidate,
+                struct error *e)
 {
-    int plain = layout_equal(job->incoming, builder_plain(b, job->x)), candidate;
+    int plain = layout_equal(job->incoming, builder_plain(b, job->x));
     job->candidate_count = candidates(b, job, job->candidates);
     int last = layout_equal(job->incoming, job->candidates[1].src);
     struct choice c = {.job = job, .count = job->candidate_count, .make = make,
-                       .extra_ns = extra_ns, .key = key_of(b, job, plain ? 0 : last ? 1 : 2)};
-    return choose(b, &c, out, &candidate, e);
+                       .extra_ns = extra_ns, .key = key_of(b, job, plain ? 0 : last ? 1 : 2),
+                       .own_count = WINOGRAD_CANDIDATES, .own_exists = winograd_fits,
+                       .own_ns = winograd_ns};
+    return choose(b, &c, p, candidate, e);
 }
 
 /* The step adds to what its destination holds. Where the residual is still needed by others, a copy
@@ -147,11 +134,13 @@ int kernel_conv(struct builder *b, const struct node *n, struct error *e)
 {
     struct conv_job job;
     struct primitive *p;
-    int code = describe(b, n, &job, e);
+    int candidate, code = describe(b, n, &job, e);
     if (!code)
-        code = pick(b, &job, &p, e);
+        code = pick(b, &job, &p, &candidate, e);
     if (code)
         return code;
+    if (!p)
+        return winograd_step(b, &job, candidate - job.candidate_count, e);
     int slots[OPERAND_SCRATCH] = {NO_SLOT, NO_SLOT, NO_SLOT, NO_SLOT};
     code = connect(b, &job, p, slots, e);
     if (code) {

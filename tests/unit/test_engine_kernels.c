@@ -1,0 +1,789 @@
+/* Every fast kernel against the plain-C reference of the same node, on shapes drawn at random and
+ * on the awkward ones, with each way to run it, on one thread and on two. */
+#include "engine/builder.h"
+#include "engine/op.h"
+#include "engine/rows.h"
+#include "engine/winograd.h"
+
+#include "test.h"
+
+#include <math.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MEMORY_LIMIT (1ull << 32)
+
+/* ---- a small graph of one or two nodes ---- */
+
+struct sample {
+    struct graph g;
+    uint32_t random;
+    void **data; /* of each value, for the reference */
+    int fast_only; /* fail where a node would run its reference */
+};
+
+static uint32_t draw(struct sample *s, uint32_t below)
+{
+    s->random = s->random * 1664525u + 1013904223u;
+    return (s->random >> 8) % below;
+}
+
+static float draw_float(struct sample *s)
+{
+    return (float)draw(s, 20001) / 10000.0f - 1.0f;
+}
+
+static void fill(struct sample *s, float *data, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        data[i] = draw_float(s);
+}
+
+static void begin(struct sample *s, uint32_t seed)
+{
+    *s = (struct sample){.g.memory_limit = MEMORY_LIMIT, .random = seed * 7919 + 1, .fast_only = 1};
+    arena_init(&s->g.arena, SIZE_MAX / 2);
+    s->g.inputs = arena_array(&s->g.arena, 16, sizeof(int));
+    s->g.outputs = arena_array(&s->g.arena, 16, sizeof(int));
+}
+
+static struct shape make_shape(int rank, const int64_t *dims)
+{
+    struct shape s = {.rank = rank};
+    memcpy(s.dims, dims, (size_t)rank * sizeof *dims);
+    return s;
+}
+#define SHAPE(...) make_shape((int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), \
+                              (int64_t[]){__VA_ARGS__})
+
+static int add_input(struct sample *s, struct shape shape)
+{
+    int v = graph_add_value(&s->g, "x", DTYPE_F32, &shape);
+    s->g.values[v].is_input = 1;
+    s->g.inputs[s->g.input_count++] = v;
+    return v;
+}
+
+static int add_constant(struct sample *s, struct shape shape)
+{
+    int64_t n = shape_elements(&shape);
+    float *data = graph_memory(&s->g, (size_t)n * sizeof *data);
+    fill(s, data, n);
+    return graph_add_constant(&s->g, "c", DTYPE_F32, &shape, data);
+}
+
+/* Inferred by the operator itself; source holds an ONNX node's attributes. */
+static int add_node(struct sample *s, const struct op *op, struct attributes a,
+                    const struct onnx_node *source, int count, const int *inputs)
+{
+    struct error e;
+    uint64_t read = 0;
+    int index = graph_add_node(&s->g, op, "node");
+    int out = graph_add_value(&s->g, "y", DTYPE_NONE, &(struct shape){0});
+    for (int i = 0; i < count; i++)
+        graph_read(&s->g, index, inputs[i]);
+    graph_write(&s->g, index, out);
+    s->g.nodes[index].a = a;
+    struct infer_context c = {&s->g, &s->g.nodes[index], source, 17, &read};
+    if (op->infer(&c, &e))
+        fail_msg("%s", e.text);
+    return out;
+}
+#define NODE(s, op, a, ...) add_node(s, op, a, NULL, \
+    (int)(sizeof((int[]){__VA_ARGS__}) / sizeof(int)), (int[]){__VA_ARGS__})
+
+static void add_output(struct sample *s, int value)
+{
+    s->g.outputs[s->g.output_count++] = value;
+    s->g.values[value].is_output = 1;
+    s->g.values[value].uses++;
+}
+
+/* ---- both ways ---- */
+
+static void run_reference(struct sample *s)
+{
+    struct error e;
+    s->data = calloc((size_t)s->g.value_count, sizeof *s->data);
+    for (int i = 0; i < s->g.value_count; i++) {
+        const struct value *v = &s->g.values[i];
+        if (v->constant)
+            continue;
+        s->data[i] = calloc(1, (size_t)shape_bytes(&v->shape, v->type) + 64);
+        if (v->is_input)
+            fill(s, s->data[i], shape_elements(&v->shape));
+    }
+    for (int i = 0; i < s->g.node_count; i++)
+        if (graph_run_node(&s->g, &s->g.nodes[i], s->data, &e))
+            fail_msg("%s", e.text);
+}
+
+static void compare(const struct sample *s, const float *got, int value, double tolerance)
+{
+    const float *want = s->data[value];
+    int64_t n = shape_elements(&s->g.values[value].shape);
+    double scale = 1e-30, worst = 0;
+    int64_t at = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (fabs((double)want[i]) > scale)
+            scale = fabs((double)want[i]);
+        double difference = fabs((double)got[i] - (double)want[i]);
+        if (!(difference <= worst)) {
+            worst = difference;
+            at = i;
+        }
+    }
+    char shape[96];
+    if (!(worst <= tolerance * scale))
+        fail_msg("%s: element %lld of %s is %g, not %g (scale %g)",
+                 s->g.nodes[s->g.node_count - 1].op->name, (long long)at,
+                 shape_text(&s->g.values[value].shape, shape, sizeof shape), (double)got[at],
+                 (double)want[at], scale);
+}
+
+static void build(struct sample *s, struct program *p, struct builder *b, int *outputs)
+{
+    struct error e;
+    program_init(p, MEMORY_LIMIT);
+    int code = builder_run(b, 0, &e);
+    for (int i = 0; !code && i < s->g.output_count; i++)
+        code = builder_output(b, s->g.outputs[i], &outputs[i], &e);
+    if (!code)
+        code = program_plan(p, MEMORY_LIMIT, &e);
+    if (code)
+        fail_msg("%s", e.text);
+}
+
+/* Twice, with garbage in between: nothing may depend on what memory held. */
+static void run_and_compare(struct sample *s, struct program *p, const struct builder *b,
+                            const int *outputs, double tolerance)
+{
+    struct error e;
+    for (int round = 0; round < 2; round++) {
+        memset(p->memory.data, round ? 0xff : 0x3f, p->memory_bytes);
+        for (int i = 0; i < s->g.input_count; i++) {
+            const struct value *v = &s->g.values[s->g.inputs[i]];
+            memcpy(program_address(p, builder_input(b, s->g.inputs[i])), s->data[s->g.inputs[i]],
+                   (size_t)shape_bytes(&v->shape, v->type));
+        }
+        if (program_run(p, &e))
+            fail_msg("%s", e.text);
+        for (int i = 0; i < s->g.output_count; i++)
+            compare(s, program_address(p, outputs[i]), s->g.outputs[i], tolerance);
+    }
+}
+
+/* forced: 0 for the first choice, else 1 + the candidate. */
+static void try_one(struct sample *s, struct onednn *d, int threads, int forced, double tolerance)
+{
+    struct program p;
+    int outputs[16];
+    struct builder b = {.graph = &s->g, .program = &p, .onednn = d, .limit = MEMORY_LIMIT,
+                        .keep_constants = 1,
+                        .tuner = {.budget_ns = forced ? 1 : 0, .forced = forced}};
+    omp_set_num_threads(threads);
+    build(s, &p, &b, outputs);
+    for (int i = 0; s->fast_only && i < p.step_count; i++)
+        if (p.steps[i].is_reference)
+            fail_msg("%s runs its reference", p.steps[i].op);
+    run_and_compare(s, &p, &b, outputs, tolerance);
+    builder_release(&b);
+    program_release(&p);
+}
+
+static void finish(struct sample *s)
+{
+    for (int i = 0; i < s->g.value_count; i++)
+        free(s->data[i]);
+    free(s->data);
+    graph_release(&s->g);
+}
+
+static void check(struct sample *s, int candidates, double tolerance)
+{
+    struct onednn *d;
+    struct error e;
+    run_reference(s);
+    assert_int_equal(onednn_open(&d, &e), 0);
+    for (int threads = 1; threads <= 2; threads++)
+        for (int forced = 0; forced <= candidates; forced++)
+            try_one(s, d, threads, forced, tolerance);
+    onednn_close(d);
+    finish(s);
+}
+
+/* ---- convolutions ---- */
+
+enum { CONV_WAYS = 6, LINEAR_WAYS = 3 };
+
+struct conv_case {
+    int64_t n, c, h, w, o, kh, kw, sh, sw, dh, dw, pt, pl, pb, pr, group;
+    int bias, residual;
+    enum activation activation;
+};
+
+static void check_conv(struct conv_case c, uint32_t seed)
+{
+    struct sample s;
+    begin(&s, seed);
+    struct attributes a = {.spatial = 2, .kernel = {c.kh, c.kw}, .strides = {c.sh, c.sw},
+                           .dilations = {c.dh, c.dw}, .pads_begin = {c.pt, c.pl},
+                           .pads_end = {c.pb, c.pr}, .group = c.group,
+                           .activation = c.activation, .low = -0.5f, .high = 0.75f,
+                           .has_bias = c.bias, .has_residual = c.residual};
+    int64_t ho = (c.h + c.pt + c.pb - (c.kh - 1) * c.dh - 1) / c.sh + 1;
+    int64_t wo = (c.w + c.pl + c.pr - (c.kw - 1) * c.dw - 1) / c.sw + 1;
+    int x = add_input(&s, SHAPE(c.n, c.c, c.h, c.w));
+    int w = add_constant(&s, SHAPE(c.o, c.c / c.group, c.kh, c.kw));
+    int bias = c.bias ? add_constant(&s, SHAPE(c.o)) : NO_VALUE;
+    int residual = c.residual ? add_input(&s, SHAPE(c.n, c.o, ho, wo)) : NO_VALUE;
+    add_output(&s, NODE(&s, &op_fused_conv, a, x, w, bias, residual));
+    check(&s, CONV_WAYS, 2e-5);
+}
+
+static void convolutions_that_models_use(void **state)
+{
+    (void)state;
+    static const struct conv_case cases[] = {
+        {1, 3, 23, 23, 16, 7, 7, 2, 2, 1, 1, 3, 3, 3, 3, 1, 1, 0, ACT_RELU},
+        {1, 3, 20, 20, 32, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 0, ACT_CLIP},
+        {1, 64, 14, 14, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, ACT_RELU},
+        {2, 16, 9, 11, 32, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, ACT_RELU},
+        {1, 16, 7, 7, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 1, ACT_CLIP},
+        {1, 24, 8, 8, 16, 3, 3, 1, 1, 1, 1, 0, 1, 2, 0, 1, 1, 0, ACT_NONE},
+        {1, 64, 7, 7, 256, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, ACT_RELU},
+        {2, 32, 14, 14, 64, 1, 1, 2, 2, 1, 1, 0, 0, 0, 0, 1, 1, 0, ACT_NONE},
+        {1, 48, 15, 15, 48, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 48, 1, 0, ACT_CLIP},
+        {1, 48, 15, 15, 48, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 48, 1, 0, ACT_CLIP},
+        {1, 32, 9, 9, 32, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 4, 1, 0, ACT_RELU},
+        {3, 16, 1, 1, 24, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 0, ACT_SIGMOID},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        check_conv(cases[i], (uint32_t)i);
+}
+
+static int64_t between(struct sample *s, int64_t low, int64_t high)
+{
+    return low + draw(s, (uint32_t)(high - low + 1));
+}
+
+static struct conv_case random_conv(struct sample *r)
+{
+    struct conv_case c = {.n = between(r, 1, 2), .h = between(r, 5, 17), .w = between(r, 5, 17),
+                          .kh = between(r, 1, 5), .kw = between(r, 1, 5), .sh = between(r, 1, 2),
+                          .sw = between(r, 1, 2), .dh = between(r, 1, 2), .dw = between(r, 1, 2),
+                          .group = 1, .bias = (int)draw(r, 2), .residual = draw(r, 4) == 0,
+                          .activation = (enum activation)draw(r, ACT_SIGMOID + 1)};
+    int64_t *pads[] = {&c.pt, &c.pl, &c.pb, &c.pr};
+    for (int i = 0; i < 4; i++)
+        *pads[i] = between(r, 0, i % 2 ? c.kw : c.kh) ? between(r, 0, 2) : 0;
+    c.c = between(r, 1, 20);
+    c.o = between(r, 1, 40);
+    if (draw(r, 3) == 0) { /* grouped, often depthwise */
+        c.group = between(r, 2, 9);
+        c.c = c.group * between(r, 1, 3);
+        c.o = c.group * between(r, 1, 3);
+    }
+    if ((c.kh - 1) * c.dh + 1 > c.h + c.pt + c.pb)
+        c.kh = c.dh = 1;
+    if ((c.kw - 1) * c.dw + 1 > c.w + c.pl + c.pr)
+        c.kw = c.dw = 1;
+    return c;
+}
+
+static void convolutions_of_any_shape(void **state)
+{
+    (void)state;
+    struct sample random = {.random = 11};
+    for (uint32_t i = 0; i < 40; i++)
+        check_conv(random_conv(&random), i);
+}
+
+/* The residual is also an output: it must survive the addition. */
+static void convolution_keeps_a_residual_others_need(void **state)
+{
+    (void)state;
+    struct sample s;
+    begin(&s, 5);
+    struct attributes a = {.spatial = 2, .kernel = {3, 3}, .strides = {1, 1}, .dilations = {1, 1},
+                           .pads_begin = {1, 1}, .pads_end = {1, 1}, .group = 1};
+    int x = add_input(&s, SHAPE(1, 16, 8, 8)), w = add_constant(&s, SHAPE(16, 16, 3, 3));
+    int first = NODE(&s, &op_fused_conv, a, x, w);
+    a.has_residual = 1;
+    int second = NODE(&s, &op_fused_conv, a, first, w, NO_VALUE, first);
+    add_output(&s, NODE(&s, &op_fused_conv, a, second, w, NO_VALUE, first));
+    add_output(&s, first);
+    check(&s, CONV_WAYS, 2e-5);
+}
+
+static void convolutions_in_1d_and_3d(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 4; i++) {
+        struct sample s;
+        begin(&s, i);
+        struct attributes a = {.spatial = i % 2 ? 3 : 1, .kernel = {3, 3, 3}, .strides = {1, 1, 1},
+                               .dilations = {1, 1, 1}, .pads_begin = {1, 1, 1},
+                               .pads_end = {1, 0, 1}, .group = i < 2 ? 1 : 2};
+        int x = add_input(&s, i % 2 ? SHAPE(1, 8, 6, 7, 5) : SHAPE(2, 8, 19));
+        int64_t per_group = 8 / a.group;
+        int w = add_constant(&s, i % 2 ? SHAPE(12, per_group, 3, 3, 3) : SHAPE(12, per_group, 3));
+        add_output(&s, NODE(&s, &op_fused_conv, a, x, w));
+        check(&s, CONV_WAYS, 2e-5);
+    }
+}
+
+/* Both tile sizes and both layouts directly, whatever the tuner would choose. */
+static void check_winograd(int m, int channels_last, struct conv_case c, uint32_t seed)
+{
+    struct sample s;
+    begin(&s, seed);
+    int64_t ho = c.h + c.pt + c.pb - 2, wo = c.w + c.pl + c.pr - 2;
+    struct attributes a = {.spatial = 2, .kernel = {3, 3}, .strides = {1, 1}, .dilations = {1, 1},
+                           .pads_begin = {c.pt, c.pl}, .pads_end = {c.pb, c.pr}, .group = 1,
+                           .activation = c.activation, .low = -2.0f, .high = 3.0f};
+    int x = add_input(&s, SHAPE(c.n, c.c, c.h, c.w)), w = add_constant(&s, SHAPE(c.o, c.c, 3, 3));
+    int y = NODE(&s, &op_fused_conv, a, x, w);
+    add_output(&s, y);
+    run_reference(&s);
+    struct winograd win = {.m = m, .batch = c.n, .channels = c.c, .outputs = c.o,
+                           .in_height = c.h, .in_width = c.w, .out_height = ho, .out_width = wo,
+                           .pad_top = c.pt, .pad_left = c.pl, .activation = c.activation,
+                           .low = -2.0f, .high = 3.0f};
+    win.in = channels_last ? (struct winograd_view){c.c * c.h * c.w, 8, c.c * c.w, c.c}
+                           : (struct winograd_view){c.c * c.h * c.w, 8 * c.h * c.w, 8 * c.w, 8};
+    win.out = channels_last ? (struct winograd_view){c.o * ho * wo, 8, c.o * wo, c.o}
+                            : (struct winograd_view){c.o * ho * wo, 8 * ho * wo, 8 * wo, 8};
+    if (!winograd_possible(&win)) {
+        finish(&s);
+        return;
+    }
+    winograd_prepare(&win);
+    const float *plain = s.data[x];
+    float *in = malloc((size_t)(c.n * c.c * c.h * c.w) * 4);
+    float *packed = malloc(winograd_weight_bytes(&win));
+    float *scratch = malloc(winograd_scratch_bytes(&win));
+    float *out = malloc((size_t)(c.n * c.o * ho * wo) * 4), *rows = malloc((size_t)(c.n * c.o * ho * wo) * 4);
+    for (int64_t n = 0; n < c.n; n++)
+        for (int64_t k = 0; k < c.c; k++)
+            for (int64_t i = 0; i < c.h; i++)
+                for (int64_t j = 0; j < c.w; j++)
+                    in[n * win.in.image + k / 8 * win.in.channels8 + i * win.in.row +
+                       j * win.in.pixel + k % 8] = plain[((n * c.c + k) * c.h + i) * c.w + j];
+    winograd_pack(&win, s.g.values[w].constant, packed);
+    for (int threads = 1; threads <= 2; threads++) {
+        omp_set_num_threads(threads);
+        memset(scratch, 0xff, winograd_scratch_bytes(&win));
+        winograd_run(&win, in, packed, NULL, NULL, out, scratch);
+        for (int64_t n = 0; n < c.n; n++)
+            for (int64_t k = 0; k < c.o; k++)
+                for (int64_t i = 0; i < ho; i++)
+                    for (int64_t j = 0; j < wo; j++)
+                        rows[((n * c.o + k) * ho + i) * wo + j] =
+                            out[n * win.out.image + k / 8 * win.out.channels8 + i * win.out.row +
+                                j * win.out.pixel + k % 8];
+        compare(&s, rows, y, m == 2 ? 5e-6 : 5e-5);
+    }
+    free(in);
+    free(packed);
+    free(scratch);
+    free(out);
+    free(rows);
+    finish(&s);
+}
+
+static void winograd_of_any_shape(void **state)
+{
+    (void)state;
+    struct sample random = {.random = 3};
+    for (uint32_t i = 0; i < 24; i++) {
+        struct conv_case c = {.n = between(&random, 1, 3), .c = 8 * between(&random, 1, 9),
+                              .o = 16 * between(&random, 1, 5), .h = between(&random, 3, 30),
+                              .w = between(&random, 3, 30), .pt = between(&random, 0, 2),
+                              .pl = between(&random, 0, 2), .pb = between(&random, 0, 2),
+                              .pr = between(&random, 0, 2),
+                              .activation = (enum activation)draw(&random, ACT_CLIP + 1)};
+        check_winograd(i % 2 ? 2 : 4, i / 2 % 2, c, i);
+    }
+}
+
+/* ---- products ---- */
+
+static void check_linear(struct sample *s, struct shape x_shape, int64_t n, struct attributes a)
+{
+    int64_t k = x_shape.dims[x_shape.rank - 1];
+    struct shape y = x_shape;
+    y.dims[y.rank - 1] = n;
+    int x = add_input(s, x_shape);
+    int w = add_constant(s, a.trans_b ? SHAPE(n, k) : SHAPE(k, n));
+    int bias = a.has_bias ? add_constant(s, SHAPE(n)) : NO_VALUE;
+    int residual = a.has_residual ? add_input(s, y) : NO_VALUE;
+    add_output(s, NODE(s, &op_linear, a, x, w, bias, residual));
+    check(s, LINEAR_WAYS, 2e-5);
+}
+
+static void linear_of_any_shape(void **state)
+{
+    (void)state;
+    struct sample s;
+    for (uint32_t i = 0; i < 40; i++) {
+        begin(&s, i);
+        struct attributes a = {.trans_b = (int)draw(&s, 2), .has_bias = (int)draw(&s, 2),
+                               .has_residual = draw(&s, 3) == 0, .low = -0.25f, .high = 0.5f,
+                               .activation = (enum activation)draw(&s, ACT_SIGMOID + 1)};
+        int64_t m = between(&s, 1, 70), k = between(&s, 1, 130), n = between(&s, 1, 130);
+        check_linear(&s, i % 3 ? SHAPE(m, k) : SHAPE(2, m, k), n, a);
+    }
+}
+
+static void products_of_computed_values(void **state)
+{
+    (void)state;
+    int known;
+    const struct op *op = op_find("", "MatMul", 17, &known);
+    struct sample s;
+    for (uint32_t i = 0; i < 12; i++) {
+        begin(&s, i);
+        int64_t m = between(&s, 1, 40), k = between(&s, 1, 40), n = between(&s, 1, 40);
+        int x = add_input(&s, i % 2 ? SHAPE(2, 3, m, k) : SHAPE(m, k));
+        int w = add_input(&s, i % 3 ? SHAPE(k, n) : SHAPE(3, k, n));
+        add_output(&s, NODE(&s, op, (struct attributes){0}, x, w));
+        check(&s, 0, 2e-5);
+    }
+}
+
+/* ---- attention ---- */
+
+static void check_attention(uint32_t seed, int64_t batch, int64_t length, int64_t heads,
+                            int64_t width, int mask_kind)
+{
+    struct sample s;
+    begin(&s, seed);
+    const struct shape masks[] = {SHAPE(length), SHAPE(batch, 1, 1, length),
+                                  SHAPE(1, heads, length, length), SHAPE(length, length),
+                                  SHAPE(batch, heads, 1, length)};
+    struct attributes a = {.heads = heads, .scale = 0.7f};
+    int x = add_input(&s, SHAPE(batch, length, 3 * heads * width)), y;
+    if (mask_kind < 0)
+        y = NODE(&s, &op_attention, a, x);
+    else
+        y = NODE(&s, &op_attention, a, x, add_input(&s, masks[mask_kind]));
+    add_output(&s, y);
+    check(&s, 0, 2e-5);
+}
+
+static void attention_of_any_shape(void **state)
+{
+    (void)state;
+    struct sample random = {.random = 1};
+    for (uint32_t i = 0; i < 24; i++)
+        check_attention(i, between(&random, 1, 3), between(&random, 1, 40), between(&random, 1, 5),
+                        between(&random, 1, 33), (int)draw(&random, 6) - 1);
+    check_attention(99, 1, 128, 4, 64, 1);
+}
+
+/* ---- rows ---- */
+
+static void layer_norm_of_any_width(void **state)
+{
+    (void)state;
+    struct sample s;
+    for (uint32_t i = 0; i < 20; i++) {
+        begin(&s, i);
+        int64_t rows = between(&s, 1, 80), size = i < 3 ? 768 : between(&s, 1, 200);
+        int x = add_input(&s, SHAPE(2, rows, size));
+        int scale = add_constant(&s, SHAPE(size)), bias = add_constant(&s, SHAPE(size));
+        add_output(&s, NODE(&s, &op_layer_norm, ((struct attributes){.epsilon = 1e-5f}), x, scale,
+                            bias));
+        check(&s, 0, 1e-5);
+    }
+}
+
+/* An ONNX node with attributes, for operators that read them. */
+struct source {
+    struct onnx_node node;
+    struct onnx_attribute attributes[8];
+    int64_t ints[8][8];
+};
+
+static void set_ints(struct source *s, const char *name, size_t count, const int64_t *ints)
+{
+    size_t i = s->node.attribute_count++;
+    memcpy(s->ints[i], ints, count * sizeof *ints);
+    s->attributes[i] = (struct onnx_attribute){.name = name, .type = ONNX_INTS, .ints = s->ints[i],
+                                               .count = count};
+    s->node.attributes = s->attributes;
+}
+
+static void set_int(struct source *s, const char *name, int64_t value)
+{
+    s->attributes[s->node.attribute_count++] =
+        (struct onnx_attribute){.name = name, .type = ONNX_INT, .i = value};
+    s->node.attributes = s->attributes;
+}
+
+static void start_source(struct source *s, const char *op)
+{
+    static const char *const no_names[] = {NULL};
+    memset(s, 0, sizeof *s);
+    s->node = (struct onnx_node){.name = "", .op_type = op, .domain = "", .inputs = no_names,
+                                 .outputs = no_names, .attributes = s->attributes};
+}
+
+static int source_node(struct sample *s, struct source *source, int count, const int *inputs)
+{
+    int known;
+    const struct op *op = op_find("", source->node.op_type, 17, &known);
+    assert_non_null(op);
+    return add_node(s, op, (struct attributes){0}, &source->node, count, inputs);
+}
+
+static void softmax_of_any_width(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 20; i++) {
+        struct sample s;
+        struct source source;
+        begin(&s, i);
+        start_source(&source, "Softmax");
+        set_int(&source, "axis", i % 5 == 4 ? 1 : -1);
+        s.fast_only = i % 5 != 4;
+        int x = add_input(&s, SHAPE(between(&s, 1, 50), 7, between(&s, 1, 300)));
+        add_output(&s, source_node(&s, &source, 1, &x));
+        check(&s, 0, 1e-5);
+    }
+}
+
+static void softmax_survives_extremes(void **state)
+{
+    (void)state;
+    float x[5] = {1e30f, -1e30f, 3.0f, -INFINITY, 1e30f}, y[5];
+    row_softmax(x, 1.0f, NULL, y, 5);
+    const float want[5] = {0.5f, 0, 0, 0, 0.5f};
+    for (int i = 0; i < 5; i++)
+        assert_float_equal(y[i], want[i], 1e-7);
+    float mask[3] = {0, -3.4028235e38f, 0}, z[3] = {0, 100, 0};
+    row_softmax(z, 2.0f, mask, z, 3);
+    assert_float_equal(z[0], 0.5, 1e-6);
+    assert_float_equal(z[1], 0, 1e-6);
+    for (int i = 0; i < 5; i++)
+        x[i] = -80.0f * (float)i;
+    row_softmax(x, 1.0f, NULL, y, 5);
+    assert_float_equal(y[0], 1, 1e-6);
+    assert_true(y[1] > 0 && y[1] < 2e-35f);
+}
+
+/* ---- pools ---- */
+
+static int random_pool(struct sample *s, struct source *source, const char *op, int x, int spatial)
+{
+    int64_t kernel[3], strides[3], pads[6], dilations[3];
+    int ceil = (int)draw(s, 2), dilated = draw(s, 3) == 0 && strcmp(op, "MaxPool") == 0;
+    start_source(source, op);
+    for (int i = 0; i < spatial; i++) {
+        kernel[i] = between(s, 1, 4);
+        strides[i] = between(s, 1, 3);
+        dilations[i] = dilated ? between(s, 1, 2) : 1;
+        pads[i] = between(s, 0, kernel[i] - 1);
+        pads[spatial + i] = between(s, 0, kernel[i] - 1);
+    }
+    set_ints(source, "kernel_shape", (size_t)spatial, kernel);
+    set_ints(source, "strides", (size_t)spatial, strides);
+    set_ints(source, "pads", 2 * (size_t)spatial, pads);
+    set_int(source, "ceil_mode", ceil);
+    if (strcmp(op, "MaxPool") == 0)
+        set_ints(source, "dilations", (size_t)spatial, dilations);
+    else
+        set_int(source, "count_include_pad", draw(s, 2));
+    return source_node(s, source, 1, &x);
+}
+
+static void pools_of_any_shape(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 60; i++) {
+        struct sample s;
+        struct source source;
+        begin(&s, i);
+        s.fast_only = 0; /* a window beyond the padding is the reference's */
+        int64_t n = between(&s, 1, 2), c = between(&s, 1, 20);
+        int x = add_input(&s, i % 6 == 5 ? SHAPE(n, c, between(&s, 8, 20))
+                                         : SHAPE(n, c, between(&s, 8, 20), between(&s, 8, 20)));
+        int spatial = s.g.values[x].shape.rank - 2;
+        if (i % 2 && spatial == 2) { /* in the layout a convolution leaves */
+            struct attributes a = {.spatial = 2, .kernel = {1, 1}, .strides = {1, 1},
+                                   .dilations = {1, 1}, .group = 1};
+            x = NODE(&s, &op_fused_conv, a, x, add_constant(&s, SHAPE(c + 3, c, 1, 1)));
+        }
+        add_output(&s, random_pool(&s, &source, i % 3 ? "MaxPool" : "AveragePool", x, spatial));
+        check(&s, 0, 1e-5);
+    }
+}
+
+static void global_average_after_a_convolution(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 6; i++) {
+        struct sample s;
+        struct source source, flat;
+        begin(&s, i);
+        int64_t c = i % 2 ? 16 : 13;
+        struct attributes a = {.spatial = 2, .kernel = {1, 1}, .strides = {1, 1},
+                               .dilations = {1, 1}, .group = 1, .activation = ACT_RELU};
+        int x = add_input(&s, SHAPE(2, c, 7, between(&s, 1, 9)));
+        int y = NODE(&s, &op_fused_conv, a, x, add_constant(&s, SHAPE(c, c, 1, 1)));
+        start_source(&source, "GlobalAveragePool");
+        start_source(&flat, "Flatten");
+        y = source_node(&s, &source, 1, &y);
+        y = source_node(&s, &flat, 1, &y);
+        add_output(&s, NODE(&s, &op_linear, ((struct attributes){0}), y,
+                            add_constant(&s, SHAPE(c, 10))));
+        check(&s, LINEAR_WAYS, 1e-5);
+    }
+}
+
+/* ---- element by element ---- */
+
+static int convolved(struct sample *s, int x)
+{
+    int64_t c = s->g.values[x].shape.dims[1];
+    struct attributes a = {.spatial = 2, .kernel = {1, 1}, .strides = {1, 1}, .dilations = {1, 1},
+                           .group = 1};
+    return NODE(s, &op_fused_conv, a, x, add_constant(s, SHAPE(c, c, 1, 1)));
+}
+
+static void binary_with_broadcast(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"Add", "Sub", "Mul", "Div"};
+    for (uint32_t i = 0; i < 48; i++) {
+        struct sample s;
+        struct source source;
+        begin(&s, i);
+        s.fast_only = 0;
+        int64_t c = i % 5 == 0 ? 16 : 11;
+        const struct shape others[] = {SHAPE(2, c, 6, 5), SHAPE(1), SHAPE(c, 1, 1),
+                                       SHAPE(2, c, 1, 1), SHAPE(6, 5), SHAPE(2, 1, 6, 1)};
+        int x = convolved(&s, add_input(&s, SHAPE(2, c, 6, 5)));
+        struct shape other_shape = others[draw(&s, 6)];
+        int divides = i % 4 == 3;
+        int other = divides || draw(&s, 2) ? add_constant(&s, other_shape)
+                                           : add_input(&s, other_shape);
+        for (int64_t k = 0; divides && k < shape_elements(&other_shape); k++)
+            ((float *)(uintptr_t)s.g.values[other].constant)[k] += 1.5f;
+        if (other_shape.rank == 4 && !s.g.values[other].constant && draw(&s, 2))
+            other = convolved(&s, other);
+        start_source(&source, names[i % 4]);
+        int swap = !divides && draw(&s, 3) == 0;
+        int inputs[2] = {swap ? other : x, swap ? x : other};
+        int y = source_node(&s, &source, 2, inputs);
+        add_output(&s, y);
+        if (i % 3 == 0)
+            add_output(&s, x); /* must not be written over */
+        check(&s, 0, 1e-4);
+    }
+}
+
+static void adding_a_value_to_itself(void **state)
+{
+    (void)state;
+    struct sample s;
+    struct source source;
+    begin(&s, 1);
+    int x = convolved(&s, add_input(&s, SHAPE(1, 8, 4, 4)));
+    start_source(&source, "Add");
+    add_output(&s, source_node(&s, &source, 2, (int[]){x, x}));
+    check(&s, 0, 1e-5);
+}
+
+static void activations_in_any_layout(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"Relu", "Tanh", "Sigmoid", "Clip"};
+    for (uint32_t i = 0; i < 16; i++) {
+        struct sample s;
+        struct source source;
+        begin(&s, i);
+        int x = add_input(&s, SHAPE(2, i % 3 ? 9 : 16, 5, 6));
+        if (i % 2)
+            x = convolved(&s, x);
+        start_source(&source, names[i / 2 % 4]);
+        float bounds[2] = {-0.25f, 0.5f};
+        int low = graph_add_constant(&s.g, "low", DTYPE_F32, &(struct shape){0}, &bounds[0]);
+        int high = graph_add_constant(&s.g, "high", DTYPE_F32, &(struct shape){0}, &bounds[1]);
+        int y = source_node(&s, &source, i / 2 % 4 == 3 ? 3 : 1, (int[]){x, low, high});
+        add_output(&s, y);
+        add_output(&s, NODE(&s, &op_gelu, ((struct attributes){0}), y));
+        check(&s, 0, 1e-5);
+    }
+}
+
+static void concat_in_any_layout(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 10; i++) {
+        struct sample s;
+        struct source source;
+        begin(&s, i);
+        int64_t c = i % 2 ? 8 : 5;
+        int x = add_input(&s, SHAPE(1, c, 4, 5)), y = add_input(&s, SHAPE(1, c, 4, 5));
+        if (i % 3)
+            x = convolved(&s, x);
+        start_source(&source, "Concat");
+        set_int(&source, "axis", i % 4 ? 1 : 3);
+        int z = source_node(&s, &source, 3, (int[]){x, y, x});
+        if (i % 4)
+            z = convolved(&s, z);
+        add_output(&s, z);
+        check(&s, 0, 1e-5);
+    }
+}
+
+/* ---- where values go ---- */
+
+static void outputs_may_be_inputs_constants_and_shared(void **state)
+{
+    (void)state;
+    struct sample s;
+    struct source source;
+    begin(&s, 2);
+    int x = add_input(&s, SHAPE(1, 16, 4, 4)), c = add_constant(&s, SHAPE(3));
+    start_source(&source, "Flatten");
+    int flat = source_node(&s, &source, 1, &x), y = convolved(&s, x);
+    start_source(&source, "Relu");
+    int relu = source_node(&s, &source, 1, &y);
+    add_output(&s, relu);
+    add_output(&s, y);
+    add_output(&s, flat);
+    add_output(&s, x);
+    s.data = NULL;
+    check(&s, 0, 1e-5);
+    (void)c;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(convolutions_that_models_use),
+        cmocka_unit_test(convolutions_of_any_shape),
+        cmocka_unit_test(convolution_keeps_a_residual_others_need),
+        cmocka_unit_test(convolutions_in_1d_and_3d),
+        cmocka_unit_test(winograd_of_any_shape),
+        cmocka_unit_test(linear_of_any_shape),
+        cmocka_unit_test(products_of_computed_values),
+        cmocka_unit_test(attention_of_any_shape),
+        cmocka_unit_test(layer_norm_of_any_width),
+        cmocka_unit_test(softmax_of_any_width),
+        cmocka_unit_test(softmax_survives_extremes),
+        cmocka_unit_test(pools_of_any_shape),
+        cmocka_unit_test(global_average_after_a_convolution),
+        cmocka_unit_test(binary_with_broadcast),
+        cmocka_unit_test(adding_a_value_to_itself),
+        cmocka_unit_test(activations_in_any_layout),
+        cmocka_unit_test(concat_in_any_layout),
+        cmocka_unit_test(outputs_may_be_inputs_constants_and_shared),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
