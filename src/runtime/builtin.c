@@ -33,7 +33,7 @@ struct builtin_options {
 static int set_tuning(void *target, const char *name, const char *value, struct error *e)
 {
     struct builtin_options *o = target;
-    if (strcmp(value, "on") && strcmp(value, "off"))
+    if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
         return error_set(e, ERROR_USAGE, "option %s of runtime 'builtin' is on or off, not '%.60s'",
                          name, value);
     if (!strcmp(value, "off"))

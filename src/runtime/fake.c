@@ -270,8 +270,9 @@ static void misbehave(struct fake *f)
         _exit(EXIT_STATUS);
     while (run == s->hang_at_run)
         pause();
-    for (int64_t i = 0; i < s->log_bytes; i++)
-        putc(i % 64 == 63 ? '\n' : 'a' + (int)(i % 26), stderr);
+    static const char line[] = "abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz.\n";
+    for (int64_t left = s->log_bytes; left > 0; left -= (int64_t)sizeof line - 1)
+        fputs(line, stderr);
 }
 
 static int offend(struct fake *f, struct error *e)

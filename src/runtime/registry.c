@@ -6,17 +6,20 @@
 static const struct adapter *const adapters[] = {
     &adapter_builtin,
     &adapter_fake,
+    NULL,
 };
 
 const struct adapter *const *adapter_all(size_t *count)
 {
-    *count = sizeof adapters / sizeof *adapters;
+    *count = 0;
+    while (adapters[*count])
+        (*count)++;
     return adapters;
 }
 
 const struct adapter *adapter_find(const char *name)
 {
-    for (size_t i = 0; i < sizeof adapters / sizeof *adapters; i++)
+    for (size_t i = 0; adapters[i]; i++)
         if (!strcmp(adapters[i]->name, name))
             return adapters[i];
     return NULL;

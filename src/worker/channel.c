@@ -19,7 +19,7 @@ enum { CHUNK = 64 * 1024, LAST_WORDS_MAX = 200, LAST_LINES = 3 };
 /* Each "worker broke the protocol" ends the worker: what it says next could only be misread. */
 static int violation(struct worker *w, struct error *e, const char *what)
 {
-    ending_kill(w, 0, "%s", what);
+    ending_kill(w, 0, what);
     return error_set(e, ERROR_FORMAT, "worker broke the protocol: %s", what);
 }
 
@@ -134,6 +134,7 @@ static int command_text(json_t *command, char **line, size_t *size, struct error
         return 0;
     }
     free(*line);
+    *line = NULL;
     return error_set(e, ERROR_USAGE, "a command of %zu bytes is longer than the worker protocol's %d",
                      *size, WATTLE_LINE_MAX);
 }
@@ -155,7 +156,7 @@ static int send(struct worker *w, json_t *command, struct error *e)
     int code = check_silence(w, e);
     if (!code)
         code = command_text(command, &line, &size, e);
-    if (code)
+    if (!line)
         return code;
     if (!strcmp(op, "warmup") || !strcmp(op, "go"))
         memory_restart(w);
@@ -210,7 +211,7 @@ static const char *wrong_state(json_t *reply, const char *op)
 {
     const char *want = !strcmp(op, "window") ? "ready" : !strcmp(op, "go") ? "done" : NULL;
     const char *state = json_string_value(json_object_get(reply, "state"));
-    if (want && (!state || strcmp(state, want)))
+    if (want && (!state || strcmp(state, want) != 0))
         return want[0] == 'r' ? "its reply to 'window' lacks \"state\":\"ready\""
                               : "its reply to 'go' lacks \"state\":\"done\"";
     json_t *protocol = json_object_get(reply, "protocol");
@@ -235,7 +236,7 @@ static int judge(struct worker *w, json_t *reply, json_t **out, struct error *e)
     else if ((wrong = wrong_state(reply, op)))
         code = violation(w, e, wrong);
     else if ((code = memory_take(w, reply, e)))
-        ending_kill(w, 0, "%.100s", e ? e->text : "latencies_ns");
+        ending_kill(w, 0, "latencies_ns that are none");
     if (code) {
         json_decref(reply);
         return code;
@@ -269,8 +270,9 @@ static int is_oversized(const struct worker *w)
 
 static int silent(struct worker *w, uint64_t timeout_ns, struct error *e)
 {
-    char words[LAST_WORDS_MAX + 1];
-    ending_kill(w, 1, "no answer to '%s' within %.3g s", w->op, (double)timeout_ns / 1e9);
+    char words[LAST_WORDS_MAX + 1], why[96];
+    snprintf(why, sizeof why, "no answer to '%s' within %.3g s", w->op, (double)timeout_ns / 1e9);
+    ending_kill(w, 1, why);
     last_words(w, words);
     return error_set(e, ERROR_TIMEOUT, "worker did not answer '%s' within %.3g s and was killed%s%s",
                      w->op, (double)timeout_ns / 1e9, words[0] ? "; its log ends: " : "", words);

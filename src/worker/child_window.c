@@ -234,7 +234,7 @@ static int put_done(json_t *reply, const struct span *s, const struct rusage *a,
     };
     int code = child_put(reply, "state", json_string("done"), e);
     for (size_t i = 0; !code && i < sizeof members / sizeof *members; i++)
-        if (strcmp(members[i].name, "rss_peak_bytes") || members[i].value) /* unknown: left out */
+        if (strcmp(members[i].name, "rss_peak_bytes") != 0 || members[i].value) /* unknown: left out */
             code = child_put(reply, members[i].name, json_integer((json_int_t)members[i].value), e);
     return code;
 }

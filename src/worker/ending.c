@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,14 +107,11 @@ int ending_reap(struct worker *w, uint64_t until_ns)
     return w->exit.ended;
 }
 
-void ending_kill(struct worker *w, int timed_out, const char *format, ...)
+void ending_kill(struct worker *w, int timed_out, const char *why)
 {
     if (w->exit.ended)
         return;
-    va_list args;
-    va_start(args, format);
-    vsnprintf(w->kill_reason, sizeof w->kill_reason, format, args);
-    va_end(args);
+    snprintf(w->kill_reason, sizeof w->kill_reason, "%s", why);
     w->exit.timed_out = timed_out;
     kill(-w->pid, SIGKILL);
     if (!ending_reap(w, wait_deadline(KILLED_NS)))
@@ -149,7 +145,9 @@ void worker_stop(struct worker *w, struct worker_exit *exit)
         kill(-w->pid, SIGTERM);
         ending_reap(w, wait_deadline(half_ns));
     }
-    ending_kill(w, 1, "did not stop within %.3g s", (double)(2 * half_ns) / 1e9);
+    char why[64];
+    snprintf(why, sizeof why, "did not stop within %.3g s", (double)(2 * half_ns) / 1e9);
+    ending_kill(w, 1, why);
     if (exit)
         *exit = w->exit;
 }

@@ -118,9 +118,11 @@ int environment_make(json_t *extra, struct arena *arena, char ***envp, json_t **
 {
     struct list l = {.arena = arena, .record = json_object()};
     l.entries = arena_array(arena, count_entries(extra), sizeof *l.entries);
-    int code = l.record && l.entries ? 0 : error_memory(e);
-    if (!code)
-        code = put_base(&l, e);
+    if (!l.record || !l.entries) {
+        json_decref(l.record);
+        return error_memory(e);
+    }
+    int code = put_base(&l, e);
     if (!code)
         code = put_extra(&l, extra, e);
     if (!code)

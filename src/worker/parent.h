@@ -61,8 +61,7 @@ void wait_drain_log(struct worker *w);
 uint64_t wait_deadline(uint64_t timeout_ns); /* from now, saturating */
 
 /* ending.c */
-void ending_kill(struct worker *w, int timed_out, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+void ending_kill(struct worker *w, int timed_out, const char *why);
 int ending_reap(struct worker *w, uint64_t until_ns); /* 1 when it is reaped */
 void ending_reason(int status, uint64_t oom_kills_before, uint64_t oom_kills_after,
                    const char *kill_reason, struct worker_exit *exit);

@@ -109,7 +109,7 @@ static int spawn(struct worker *w, const struct ends *ends, const char *const *a
     failed = failed ? failed : set_attributes(&attributes);
     failed = failed ? failed
                     : posix_spawnp(&w->pid, program, &actions, &attributes,
-                                   (char *const *)(uintptr_t)(argv ? argv : self), envp);
+                                   (char *const *)(argv ? argv : self), envp);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
     if (!failed)
