@@ -92,7 +92,8 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(archives)
 run:
 	tools/packages run
 	$(MAKE) --no-print-directory all
-	$(program) run resnet50 mobilenet_v2 bert_base -b 1 --blocks 3 --verify
+	$(program) run resnet50 mobilenet_v2 bert_base -b 1 --blocks 3 --verify || \
+	    { [ $$? -eq 3 ] && echo "make run: completed, but the machine was too busy for valid figures"; }
 
 check:
 	tools/packages check

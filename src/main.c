@@ -78,8 +78,11 @@ static int dispatch(int argc, char **argv, struct error *e)
 /* A result that did not reach stdout must not look like success. */
 static int check_stdout(int code, struct error *e)
 {
+    errno = 0;
     if (!fflush(stdout) && !ferror(stdout))
         return code;
+    if (errno == EPIPE)
+        return 1; /* the reader has left, as head does: nobody wants to hear of it */
     error_errno(e, errno ? errno : EIO, "cannot write to stdout");
     log_error(e);
     return 1;

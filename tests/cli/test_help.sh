@@ -23,7 +23,7 @@ done
 # Every option of the table is in some help.
 names=$(sed -nE 's/^    \{OPTION_[A-Z_]+, [^,]+, "([a-z-]+)".*/\1/p' "$root/src/cmd/options.c")
 [ "$(echo "$names" | wc -l)" -gt 20 ] || fail "the table was not read"
+{ "$wattle" run --help; "$wattle" doctor --help; } >"$dir/out"
 for name in $names; do
-    { "$wattle" run --help; "$wattle" doctor --help; } | grep -q -- "--$name" ||
-        fail "--$name is in no help"
+    in_out "--$name"
 done

@@ -3,13 +3,13 @@
 . "$(dirname "$0")/lib.sh"
 
 set -m # a process group of its own, as a terminal gives
-fake --blocks 50 --duration 300ms --json "$dir/part.json" >"$dir/out" 2>"$dir/err" </dev/null &
+"${fake[@]}" --blocks 50 --duration 300ms --json "$dir/part.json" >"$dir/out" 2>"$dir/err" </dev/null &
 pid=$!
 for _ in $(seq 100); do
     [ "$(grep -c '^block' "$dir/err")" -ge 3 ] && break
     sleep 0.1
 done
-kill -INT "$pid"
+kill -INT -- "-$pid"
 wait "$pid"
 code=$?
 [ "$code" -eq 130 ] || fail "exit $code instead of 130"

@@ -45,8 +45,8 @@ in_err "sysroot '/nonexistent' is not a folder"
 expect 1 fake --json /nonexistent-folder/out.json
 in_err "cannot write '/nonexistent-folder/out.json'"
 ! grep -q '^block' "$dir/err" || fail "measured before noticing the bad path"
-expect 1 fake --store /nonexistent-folder/x.db
-in_err "/nonexistent-folder/x.db"
+expect 1 fake --store /proc/x.db
+in_err "/proc/x.db"
 ! grep -q '^block' "$dir/err" || fail "measured before noticing the bad store"
 expect 1 fake --store "$0"
 in_err "$0"
