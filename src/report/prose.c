@@ -202,16 +202,25 @@ static void write_note(const struct report *r, const struct summary_group *g, co
     add(out, size, "%s%s", *out ? ": " : "", text);
 }
 
+/* Which rows share a finding is searched anew for each note: that is for people, who read some. */
+enum { NOTES_MAX = 40, NOTE_ROWS_MAX = 64 };
+
 int format_note(const struct report *r, const struct summary_group *g, size_t index, char *out,
                 size_t size)
 {
-    for (size_t row = g->begin; row < g->end; row++)
-        for (size_t k = 0; r->rows[row].reasons[k]; k++)
-            if (!is_repeated(r, g, row, k) && index-- == 0) {
+    size_t left = index, rows = g->end - g->begin, end = g->begin + NOTE_ROWS_MAX;
+    for (size_t row = g->begin; row < g->end && row < end; row++)
+        for (size_t k = 0; r->rows[row].reasons[k] && index < NOTES_MAX; k++)
+            if (!is_repeated(r, g, row, k) && left-- == 0) {
                 write_note(r, g, r->rows[row].reasons[k], out, size);
                 return 1;
             }
-    return 0;
+    /* left is 0 at the first index beyond the last note */
+    if (index > NOTES_MAX || (index < NOTES_MAX && (left || rows <= NOTE_ROWS_MAX)))
+        return 0;
+    *out = '\0';
+    add(out, size, "there is more: --json has the reasons of each row");
+    return 1;
 }
 
 /* --- the answer ------------------------------------------------------------------------------- */

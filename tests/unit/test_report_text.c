@@ -281,6 +281,45 @@ static void groups_get_a_table_each(void **context)
     store_campaign_release(&c);
 }
 
+/* 70 rows with 30 findings each of their own: a few are told, and that there are more. */
+static void make_talkative(struct store_campaign *c)
+{
+    make_campaign(c, 1);
+    free(c->cells);
+    c->cells = calloc(70, sizeof *c->cells);
+    assert_non_null(c->cells);
+    for (int i = 0; i < 70; i++) {
+        char name[16], reason[32];
+        snprintf(name, sizeof name, "r%d", i);
+        c->cell_count = 0; /* add_cell has a limit of its own */
+        struct store_cell *cell = add_cell(c, name, "cpu");
+        struct record *r = add_done(cell, 1000, 11, 0.02);
+        for (int k = 0; k < 30; k++) {
+            snprintf(reason, sizeof reason, "%c%c%c reason", 'a' + i / 10,
+                     'a' + i % 10, 'a' + k % 26);
+            json_array_append_new(r->reasons, json_string(reason));
+        }
+        c->cells[69 - i] = *cell;
+    }
+    c->cell_count = 70;
+}
+
+static void notes_are_bounded(void **context)
+{
+    (void)context;
+    style = (struct report_style){.utf8 = 1, .width = 100};
+    char *out = render(make_talkative, text);
+    size_t notes = 0;
+    for (const char *p = out; (p = strstr(p, " reason\n")); p++)
+        notes++;
+    assert_int_equal(notes, 40);
+    assert_non_null(strstr(out, "there is more: --json"));
+    free(out);
+    out = render(make_estimated, text);
+    assert_null(strstr(out, "there is more"));
+    free(out);
+}
+
 static void answers(void **context)
 {
     (void)context;
@@ -354,6 +393,7 @@ int main(void)
         cmocka_unit_test(names_are_cut_and_cleaned),
         cmocka_unit_test(markdown_and_csv_stay_whole),
         cmocka_unit_test(groups_get_a_table_each),
+        cmocka_unit_test(notes_are_bounded),
         cmocka_unit_test(answers),
         cmocka_unit_test(numbers),
         cmocka_unit_test(foreign_bytes),
