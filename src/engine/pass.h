@@ -7,7 +7,7 @@
 #include "engine/graph.h"
 
 struct pass {
-    const char *name; /* "batchnorm", "conv", "linear", "layernorm", "gelu", "qkv", "attention" */
+    const char *name; /* "batchnorm", "conv", "layernorm", "gelu", "linear", "attention" */
     int (*run)(struct graph *g, struct error *e);
 };
 

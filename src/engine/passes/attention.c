@@ -1,0 +1,258 @@
+/* Scaled dot-product attention over heads becomes one node that reads q, k and v interleaved: the
+ * three Linears in front of it become one, and no Transpose is left. */
+#include "engine/passes/passes.h"
+
+#include <string.h>
+
+struct found {
+    int q, k, v;     /* values [B, S, H * D] */
+    int mask;        /* or NO_VALUE */
+    int64_t heads, depth;
+    double scale;
+    int last;        /* the node whose output is [B, S, H * D] */
+};
+
+/* Scalars multiplied into the value on its way; what is behind them. */
+static int strip_scale(const struct graph *g, int value, double *scale)
+{
+    for (int i = 0; i < 4; i++) {
+        int mul = match_inner(g, value, "Mul"), div = match_inner(g, value, "Div"), other;
+        double scalar;
+        if (mul >= 0 && !match_with_scalar(g, mul, 1, &scalar, &other))
+            *scale *= scalar;
+        else if (div >= 0 && !match_with_scalar(g, div, 0, &scalar, &other))
+            *scale /= scalar;
+        else
+            break;
+        value = other;
+    }
+    return value;
+}
+
+/* The Transposes that make the value, as one permutation of four axes. */
+static int strip_transposes(const struct graph *g, int value, int64_t perm[4])
+{
+    for (int i = 0; i < 4; i++)
+        perm[i] = i;
+    for (int node; (node = match_inner(g, value, "Transpose")) >= 0;) {
+        const struct node *n = &g->nodes[node];
+        if (n->a.axis_count != 4)
+            break;
+        for (int i = 0; i < 4; i++)
+            perm[i] = n->a.axes[perm[i]];
+        value = n->inputs[0];
+    }
+    return value;
+}
+
+static int is_perm(const int64_t perm[4], int64_t a, int64_t b, int64_t c, int64_t d)
+{
+    return perm[0] == a && perm[1] == b && perm[2] == c && perm[3] == d;
+}
+
+/* value = Transpose(Reshape(x)) with x [B, S, H * D] seen as heads; x or -1. keys: D before S. */
+static int heads_of(const struct graph *g, int value, int keys, struct found *f)
+{
+    int64_t perm[4];
+    value = strip_scale(g, value, &f->scale);
+    value = strip_transposes(g, value, perm);
+    if (keys ? !is_perm(perm, 0, 2, 3, 1) : !is_perm(perm, 0, 2, 1, 3))
+        return -1;
+    value = strip_scale(g, value, &f->scale);
+    int reshape = match_inner(g, value, "Reshape");
+    if (reshape < 0)
+        return -1;
+    int x = g->nodes[reshape].inputs[0];
+    const struct shape *from = &g->values[x].shape, *to = &g->values[value].shape;
+    if (from->rank != 3 || to->rank != 4 || from->dims[0] != to->dims[0] ||
+        from->dims[1] != to->dims[1] || (f->heads && f->heads != to->dims[2]) ||
+        (f->depth && f->depth != to->dims[3]) || graph_single_user(g, x) < 0)
+        return -1;
+    f->heads = to->dims[2];
+    f->depth = to->dims[3];
+    return x;
+}
+
+/* Behind the Softmax: times v, heads side by side again. */
+static int match_context(const struct graph *g, int softmax, struct found *f)
+{
+    static const int64_t back[4] = {0, 2, 1, 3};
+    int product = match_user(g, softmax, "MatMul");
+    if (product < 0 || g->nodes[product].inputs[0] != g->nodes[softmax].outputs[0])
+        return 0;
+    double before = f->scale;
+    f->v = heads_of(g, g->nodes[product].inputs[1], 0, f);
+    if (f->v < 0 || f->scale != before)
+        return 0; /* a scaled v is not a scaled score */
+    int transpose = match_user(g, product, "Transpose");
+    if (transpose < 0 || memcmp(g->nodes[transpose].a.axes, back, sizeof back))
+        return 0;
+    f->last = match_user(g, transpose, "Reshape");
+    return f->last >= 0 &&
+           shape_equal(&g->values[g->nodes[f->last].outputs[0]].shape, &g->values[f->v].shape);
+}
+
+/* In front of it: q times k, scaled, and a mask added. */
+static int match_scores(const struct graph *g, int softmax, struct found *f)
+{
+    int value = g->nodes[softmax].inputs[0], add = match_inner(g, value, "Add");
+    f->mask = NO_VALUE;
+    f->scale = 1;
+    if (add >= 0) {
+        int first = g->nodes[add].inputs[0], second = g->nodes[add].inputs[1];
+        double ignored = 1;
+        int scores = match_inner(g, strip_scale(g, first, &ignored), "MatMul") >= 0 ? first : second;
+        f->mask = match_other(g, add, scores);
+        if (!match_is_f32(g, f->mask) ||
+            !shape_equal(&g->values[scores].shape, &g->values[value].shape))
+            return 0;
+        value = scores;
+    }
+    value = strip_scale(g, value, &f->scale);
+    int product = match_inner(g, value, "MatMul");
+    if (product < 0)
+        return 0;
+    f->q = heads_of(g, g->nodes[product].inputs[0], 0, f);
+    f->k = heads_of(g, g->nodes[product].inputs[1], 1, f);
+    return f->q >= 0 && f->k >= 0;
+}
+
+static int match_attention(const struct graph *g, int softmax, struct found *f)
+{
+    const struct node *n = &g->nodes[softmax];
+    *f = (struct found){0};
+    if (!match_is(g, softmax, "Softmax") || !match_is_f32(g, n->inputs[0]) ||
+        g->values[n->inputs[0]].shape.rank != 4 || n->a.axis != 3 || n->a.axis_count != 1)
+        return 0;
+    if (!match_scores(g, softmax, f) || !match_context(g, softmax, f))
+        return 0;
+    const struct shape *q = &g->values[f->q].shape;
+    return q->rank == 3 && q->dims[2] == f->heads * f->depth &&
+           shape_equal(q, &g->values[f->k].shape) && shape_equal(q, &g->values[f->v].shape);
+}
+
+/* q, k and v are thirds of one value, in this order: that value, or -1. */
+static int split_source(const struct graph *g, const struct found *f)
+{
+    int split = g->values[f->q].producer;
+    if (split < 0 || !match_is(g, split, "Split"))
+        return -1;
+    const struct node *n = &g->nodes[split];
+    int in_order = n->output_count == 3 && n->outputs[0] == f->q && n->outputs[1] == f->k &&
+                   n->outputs[2] == f->v;
+    return in_order && n->a.axis == 2 ? n->inputs[0] : -1;
+}
+
+/* The Linears that make q, k and v; 0 unless they differ in their weights only. */
+static int linear_sources(const struct graph *g, const struct found *f, int linears[3])
+{
+    const int values[3] = {f->q, f->k, f->v};
+    for (int i = 0; i < 3; i++) {
+        linears[i] = g->values[values[i]].producer;
+        if (linears[i] < 0)
+            return 0;
+        const struct node *n = &g->nodes[linears[i]], *first = &g->nodes[linears[0]];
+        if (n->op != &op_linear || n->inputs[0] != first->inputs[0] || n->a.has_residual ||
+            n->a.activation != ACT_NONE || n->a.trans_b != first->a.trans_b ||
+            n->a.has_bias != first->a.has_bias ||
+            !shape_equal(&g->values[n->inputs[1]].shape, &g->values[first->inputs[1]].shape))
+            return 0;
+    }
+    return linears[0] != linears[1] && linears[1] != linears[2] && linears[0] != linears[2];
+}
+
+/* Input `index` of the three, side by side along the outputs. */
+static int merge_constants(struct graph *g, const int linears[3], int index, int side_by_side,
+                           int64_t width)
+{
+    const struct value v = g->values[g->nodes[linears[0]].inputs[index]];
+    int64_t n = shape_elements(&v.shape), rows = side_by_side && width ? n / width : 1;
+    int64_t each = side_by_side ? width : n;
+    struct shape shape = v.shape;
+    shape.dims[side_by_side ? shape.rank - 1 : 0] *= 3;
+    float *to = graph_memory(g, 3 * (size_t)n * sizeof *to);
+    for (int i = 0; i < 3 && to; i++) {
+        const float *from = match_f32(g, g->nodes[linears[i]].inputs[index]);
+        for (int64_t r = 0; r < rows; r++)
+            memcpy(to + (r * 3 + i) * each, from + r * each, (size_t)each * sizeof *to);
+    }
+    return to ? graph_add_constant(g, v.name, DTYPE_F32, &shape, to) : -1;
+}
+
+/* One Linear in the earliest slot of the three. Its output's value, or -1 without memory. */
+static int merge_linears(struct graph *g, const struct found *f, const int linears[3], int *slot,
+                         struct node *merged)
+{
+    const struct node first = g->nodes[linears[0]];
+    struct shape y = g->values[f->q].shape;
+    int64_t width = y.dims[2];
+    y.dims[2] *= 3;
+    int w = merge_constants(g, linears, 1, !first.a.trans_b, width);
+    int bias = first.a.has_bias ? merge_constants(g, linears, 2, 1, width) : NO_VALUE;
+    const char *name = arena_format(&g->arena, "%s.qkv", first.name);
+    if (w < 0 || (first.a.has_bias && bias < 0) || !name)
+        return -1;
+    *slot = linears[0];
+    for (int i = 1; i < 3; i++)
+        *slot = linears[i] < *slot ? linears[i] : *slot;
+    *merged = first;
+    merged->inputs[1] = w;
+    if (first.a.has_bias)
+        merged->inputs[2] = bias;
+    return graph_add_value(g, name, DTYPE_F32, &y);
+}
+
+/* Puts the merged Linear into a slot whose own node is gone. */
+static void place_linear(struct graph *g, int slot, const struct node *merged, int output)
+{
+    struct node *n = graph_rewrite(g, slot, &op_linear, "MatMul+Add (q, k, v)");
+    n->dead = 0;
+    n->a = merged->a;
+    n->name = merged->name;
+    n->output_count = 0;
+    for (int i = 0; i < merged->input_count; i++)
+        graph_read(g, slot, merged->inputs[i]);
+    graph_write(g, slot, output);
+}
+
+static void place_attention(struct graph *g, const struct found *f, int qkv)
+{
+    int before = g->nodes[f->last].inputs[0];
+    struct node *n = graph_rewrite(g, f->last, &op_attention, "Attention");
+    n->a.heads = f->heads;
+    n->a.scale = (float)f->scale;
+    graph_read(g, f->last, qkv);
+    if (f->mask != NO_VALUE)
+        graph_read(g, f->last, f->mask);
+    fuse_prune(g, before);
+}
+
+static void fuse(struct graph *g, const struct found *f)
+{
+    int linears[3], slot = -1, qkv = split_source(g, f);
+    struct node merged;
+    if (qkv >= 0) {
+        place_attention(g, f, qkv);
+        return;
+    }
+    if (!linear_sources(g, f, linears))
+        return;
+    qkv = merge_linears(g, f, linears, &slot, &merged);
+    if (qkv < 0)
+        return;
+    place_attention(g, f, qkv);
+    for (int i = 0; i < 3; i++)
+        graph_kill(g, linears[i]);
+    place_linear(g, slot, &merged, qkv);
+}
+
+int pass_attention(struct graph *g, struct error *e)
+{
+    (void)e;
+    for (int i = 0; i < g->node_count; i++) {
+        struct found f;
+        if (match_attention(g, i, &f))
+            fuse(g, &f);
+    }
+    return 0;
+}

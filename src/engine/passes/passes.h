@@ -1,0 +1,50 @@
+/* passes.h: what the passes share: looking at the graph around a node, and moving nodes together.
+ *
+ * A pattern's inner values must have no readers but the pattern, and a graph output is never
+ * swallowed. The fused node takes the slot of the pattern's last node: everything it reads comes
+ * earlier there. */
+#ifndef WATTLE_ENGINE_PASSES_H
+#define WATTLE_ENGINE_PASSES_H
+
+#include "engine/graph.h"
+#include "engine/op.h"
+
+int pass_batchnorm(struct graph *g, struct error *e);
+int pass_conv(struct graph *g, struct error *e);
+int pass_layernorm(struct graph *g, struct error *e);
+int pass_gelu(struct graph *g, struct error *e);
+int pass_linear(struct graph *g, struct error *e);
+int pass_attention(struct graph *g, struct error *e);
+
+/* The node is this ONNX operator. */
+int match_is(const struct graph *g, int node, const char *name);
+/* The node of that operator which makes the value, or -1. */
+int match_producer(const struct graph *g, int value, const char *name);
+/* The same, and nothing but one node reads the value. */
+int match_inner(const struct graph *g, int value, const char *name);
+/* The only reader of the node's output if it is that operator, or -1. */
+int match_user(const struct graph *g, int node, const char *name);
+/* The input of a node with two which is not `value`; NO_VALUE if neither or both are. */
+int match_other(const struct graph *g, int node, int value);
+/* An f32 constant of one element. */
+int match_scalar(const struct graph *g, int value, double *out);
+/* One of a node's two inputs is a scalar: 0 if so, with the other input's value. For operators
+ * that do not commute, only the second input counts. */
+int match_with_scalar(const struct graph *g, int node, int commutes, double *scalar, int *other);
+/* Within a relative distance of 1e-5: constants are written down with few digits at times. */
+int match_near(double a, double b);
+int match_is_f32(const struct graph *g, int value);
+const float *match_f32(const struct graph *g, int value); /* data of a constant, or NULL */
+
+/* What `from` computes is computed in the slot of `to` from now on, under to's output; `suffix` is
+ * added to its name for the profile. */
+int fuse_into(struct graph *g, int from, int to, const char *suffix, struct error *e);
+/* Sets input `index`, with NO_VALUE in those before that are not there. */
+void fuse_input(struct graph *g, int node, int index, int value);
+/* Takes an Add of an equally shaped value, then an activation, that follow an internal Conv or
+ * Linear into its epilogue. *node moves on to the slot of the last one taken. */
+int fuse_epilogue(struct graph *g, int *node, struct error *e);
+/* Drops the nodes that made a value nobody reads any more. */
+void fuse_prune(struct graph *g, int value);
+
+#endif
