@@ -100,7 +100,7 @@ static int send_line(struct worker *w, const char *line, size_t size, struct err
     return 0;
 }
 
-/* One read; what does not fit the buffer shows as an oversized line. */
+/* One read; what does not fit the buffer is seen by receive(). */
 static void read_replies(struct worker *w)
 {
     char chunk[CHUNK];
@@ -123,20 +123,21 @@ static int check_silence(struct worker *w, struct error *e)
     return 0;
 }
 
+/* Not json_dumps: where memory ends it can return a text with holes. */
 static int command_text(json_t *command, char **line, size_t *size, struct error *e)
 {
-    *line = json_dumps(command, JSON_COMPACT);
-    if (!*line)
+    *size = json_dumpb(command, NULL, 0, JSON_COMPACT);
+    if (*size >= WATTLE_LINE_MAX)
+        return error_set(e, ERROR_USAGE, "a command of %zu bytes is longer than the worker "
+                         "protocol's %d", *size, WATTLE_LINE_MAX);
+    *line = malloc(*size + 1);
+    if (!*line || !*size || json_dumpb(command, *line, *size, JSON_COMPACT) != *size) {
+        free(*line);
+        *line = NULL;
         return error_memory(e);
-    *size = strlen(*line);
-    if (*size < WATTLE_LINE_MAX) {
-        (*line)[(*size)++] = '\n'; /* in place of the NUL */
-        return 0;
     }
-    free(*line);
-    *line = NULL;
-    return error_set(e, ERROR_USAGE, "a command of %zu bytes is longer than the worker protocol's %d",
-                     *size, WATTLE_LINE_MAX);
+    (*line)[(*size)++] = '\n';
+    return 0;
 }
 
 static int send(struct worker *w, json_t *command, struct error *e)
@@ -245,7 +246,8 @@ static int judge(struct worker *w, json_t *reply, json_t **out, struct error *e)
     return 0;
 }
 
-/* Takes a whole line off the buffer: 1 and the reply (NULL when it is no JSON object). */
+/* Takes a whole line off the buffer: 1 and the reply (NULL when it is no JSON object; jansson does
+ * not tell that from having no memory for it). */
 static int take_line(struct worker *w, json_t **reply)
 {
     char *end = w->line.size ? memchr(w->line.data, '\n', w->line.size) : NULL;
@@ -302,6 +304,8 @@ static int receive(struct worker *w, uint64_t timeout_ns, struct ticker *t, json
     uint64_t until_ns = wait_deadline(timeout_ns);
     for (;;) {
         json_t *reply;
+        if (w->line.failed && w->line.size < WATTLE_LINE_MAX)
+            return error_memory(e);
         if (is_oversized(w))
             return violation(w, e, "a reply longer than 1 MiB");
         if (take_line(w, &reply))

@@ -117,10 +117,10 @@ static int write_all(const char *bytes, size_t size)
 static int send_reply(json_t *reply)
 {
     static const char none[] = "{\"ok\":false,\"code\":\"memory\",\"error\":\"out of memory\"}\n";
-    char *text = reply ? json_dumps(reply, JSON_COMPACT) : NULL;
-    size_t size = text ? strlen(text) : 0;
+    size_t size = reply ? json_dumpb(reply, NULL, 0, JSON_COMPACT) : 0;
+    char *text = size && size < WATTLE_LINE_MAX ? malloc(size + 1) : NULL;
     fflush(stdout);
-    if (!text || size >= WATTLE_LINE_MAX) {
+    if (!text || json_dumpb(reply, text, size, JSON_COMPACT) != size) {
         free(text);
         return write_all(none, sizeof none - 1);
     }
