@@ -62,7 +62,7 @@ static int heads_of(const struct graph *g, int value, int keys, struct found *f)
     int reshape = match_inner(g, value, "Reshape");
     if (reshape < 0)
         return -1;
-    int x = g->nodes[reshape].inputs[0];
+    int x = strip_scale(g, g->nodes[reshape].inputs[0], &f->scale);
     const struct shape *from = &g->values[x].shape, *to = &g->values[value].shape;
     if (from->rank != 3 || to->rank != 4 || from->dims[0] != to->dims[0] ||
         from->dims[1] != to->dims[1] || (f->heads && f->heads != to->dims[2]) ||
