@@ -87,7 +87,8 @@ struct wattle_reading {
     uint64_t low_uj;   /* bounds of the total: equal to it for a counter */
     uint64_t high_uj;
     uint32_t wraps;    /* since open */
-    uint32_t gaps;     /* intervals dropped since open (resets, failed reads) */
+    uint32_t gaps;     /* intervals dropped since open: resets, suspends, reads too far apart. A read
+                          that fails drops nothing: the next one carries on where the last good was */
 };
 
 struct wattle_energy {
@@ -101,7 +102,9 @@ struct wattle_energy {
 const char *const *wattle_meter_names(void);
 
 /* ABSENT, MASKED and PERM are not failures of open: the meter is returned with its domains (or one
- * placeholder domain) carrying the status. Fails (positive code) for an unknown name or no memory. */
+ * placeholder domain) carrying the status. Fails (positive code) for an unknown name or no memory.
+ * With the real clock it waits until each counter has moved: about 1 ms, 100 ms for one that is
+ * STUCK, 150 ms for AMD packages with several dies, whose counters may be one shown twice. */
 int wattle_meter_open(const char *name, const struct wattle_meter_options *options,
                       struct wattle_meter **out, char *error);
 void wattle_meter_close(struct wattle_meter *meter); /* NULL is fine */
@@ -119,11 +122,13 @@ void wattle_meter_read(struct wattle_meter *meter, struct wattle_reading *out);
 uint64_t wattle_meter_poll_ns(const struct wattle_meter *meter);
 
 /* Sleeps (never spins) until a counter has just advanced, at most timeout_ns, so that the start of
- * a window falls on an edge; fills out like wattle_meter_read. Returns 1 when an edge was seen. */
+ * a window falls on an edge; fills out like wattle_meter_read. Returns 1 when an edge was seen; 0 at
+ * once where there is none to see (the estimate, a meter that cannot be read). */
 int wattle_meter_edge(struct wattle_meter *meter, uint64_t timeout_ns, struct wattle_reading *out);
 
 /* Energy between two readings of this meter: sum over in_total domains. A window in which a
- * counter did not move (>= 100 ms) gives NONE with reason STUCK. */
+ * counter did not move gives NONE (with reason STUCK from 100 ms on), as does one with a gap. The
+ * bounds take the window's mean power for the power at its ends. */
 void wattle_meter_energy(const struct wattle_meter *meter, const struct wattle_reading *begin,
                          const struct wattle_reading *end, struct wattle_energy *out);
 

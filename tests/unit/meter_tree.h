@@ -52,8 +52,9 @@ static inline const char *tree_path(const char *path)
 static inline void tree_folder(const char *path)
 {
     char *full = strdup(tree_path(path));
-    for (char *p = full + strlen(tree_root) + 1; full && *p; p++) {
-        if (*p != '/')
+    size_t root = strlen(tree_root);
+    for (char *p = full + root; *p; p++) {
+        if (*p != '/' || p == full + root)
             continue;
         *p = '\0';
         mkdir(full, 0755);

@@ -131,6 +131,18 @@ static void test_unnamed_zone_beside_a_good_one(void **state)
     assert_non_null(strstr(wattle_meter_domain(meter, 1)->text, "cannot be identified"));
     wattle_meter_close(meter);
 
+    /* Memory of a parent that is no package: whose it is cannot be said. */
+    tree_zone("intel-rapl:1", "board", TREE_INTEL_NJ, 5);
+    tree_zone("intel-rapl:1:0", "dram", TREE_INTEL_NJ, 5);
+    meter = tree_open("powercap");
+    assert_int_equal(wattle_meter_domain_count(meter), 3);
+    assert_int_equal(wattle_meter_usable(meter), 0);
+    wattle_meter_close(meter);
+    assert_int_equal(unlink(tree_path(TREE_POWERCAP "intel-rapl:1:0/name")), 0);
+    assert_int_equal(unlink(tree_path(TREE_POWERCAP "intel-rapl:1:0/energy_uj")), 0);
+    assert_int_equal(unlink(tree_path(TREE_POWERCAP "intel-rapl:1:0/max_energy_range_uj")), 0);
+    assert_int_equal(rmdir(tree_path(TREE_POWERCAP "intel-rapl:1:0")), 0);
+
     tree_zone("intel-rapl:1", "package-0", TREE_INTEL_NJ, 5); /* and the same name twice */
     meter = tree_open("powercap");
     assert_int_equal(wattle_meter_usable(meter), 1);

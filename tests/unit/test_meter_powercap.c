@@ -42,8 +42,8 @@ static void assert_joules(const struct wattle_energy *energy, double expected_j)
     if (energy->provenance != WATTLE_MEASURED)
         print_message("reason: %s\n", energy->reason);
     assert_int_equal(energy->provenance, WATTLE_MEASURED);
-    if (!(fabs(energy->j - expected_j) < 2e-4))
-        print_message("%.9f J instead of %.9f\n", energy->j, expected_j);
+    print_message("%.6f J, truth %.6f J: %+.7f %%\n", energy->j, expected_j,
+                  100 * (energy->j / expected_j - 1));
     assert_true(fabs(energy->j - expected_j) < 2e-4);
     assert_true(energy->low_j <= energy->j && energy->j <= energy->high_j);
 }
