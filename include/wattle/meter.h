@@ -87,8 +87,8 @@ struct wattle_reading {
     uint64_t low_uj;   /* bounds of the total: equal to it for a counter */
     uint64_t high_uj;
     uint32_t wraps;    /* since open */
-    uint32_t gaps;     /* intervals dropped since open: resets, suspends, reads too far apart. A read
-                          that fails drops nothing: the next one carries on where the last good was */
+    uint32_t gaps;     /* intervals dropped since open: resets, suspends, reads too far apart. A
+                          failed read drops nothing: the next carries on from the last good one */
 };
 
 struct wattle_energy {
@@ -122,8 +122,8 @@ void wattle_meter_read(struct wattle_meter *meter, struct wattle_reading *out);
 uint64_t wattle_meter_poll_ns(const struct wattle_meter *meter);
 
 /* Sleeps (never spins) until a counter has just advanced, at most timeout_ns, so that the start of
- * a window falls on an edge; fills out like wattle_meter_read. Returns 1 when an edge was seen; 0 at
- * once where there is none to see (the estimate, a meter that cannot be read). */
+ * a window falls on an edge; fills out like wattle_meter_read. Returns 1 when an edge was seen; 0
+ * at once where there is none to see (the estimate, a meter that cannot be read). */
 int wattle_meter_edge(struct wattle_meter *meter, uint64_t timeout_ns, struct wattle_reading *out);
 
 /* Energy between two readings of this meter: sum over in_total domains. A window in which a
