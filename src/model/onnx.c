@@ -92,8 +92,9 @@ static int add_node(struct onnx_file *f, const struct wire_field *field, struct 
     if (!onnx_unpack_node(f, field, node, e))
         return 0;
     struct onnx_quote name, op;
-    return error_context(e, "node %zu '%s' (%s)", i, onnx_quote(&name, node->name ? node->name : ""),
-                         onnx_quote(&op, node->op_type ? node->op_type : ""));
+    onnx_quote(&name, node->name ? node->name : "");
+    onnx_quote(&op, node->op_type ? node->op_type : "");
+    return error_context(e, "node %zu '%s' (%s)", i, name.text, op.text);
 }
 
 static int add_initializer(struct onnx_file *f, const struct wire_field *field, struct filling *a,
@@ -273,7 +274,7 @@ static int take_header_field(struct onnx_file *f, const struct wire_field *field
         h->metadata++;
         return 0;
     case MODEL_FUNCTIONS:
-        return error_set(e, ERROR_UNSUPPORTED, "has model-local functions, which are not supported");
+        return error_set(e, ERROR_UNSUPPORTED, "has model-local functions, which are unsupported");
     default:
         return 0;
     }

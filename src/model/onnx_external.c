@@ -153,7 +153,7 @@ int onnx_external_data(struct onnx_file *f, const struct onnx_external *x, struc
                          (long long)x->length, (unsigned long long)needs);
     if ((uint64_t)x->offset > map->size || needs > map->size - (uint64_t)x->offset)
         return error_set(e, ERROR_FORMAT,
-                         "external data at %lld of %llu bytes is beyond the end of '%s' (%zu bytes)",
+                         "external data at %lld of %llu bytes is beyond the end of '%s' (%zu)",
                          (long long)x->offset, (unsigned long long)needs,
                          onnx_quote(&q, x->location), map->size);
     return needs ? onnx_place_data(f, map->data + x->offset, 1, t, e) : 0;

@@ -19,7 +19,7 @@ enum {
     ONNX_OPSET_MIN = 7,
     ONNX_OPSET_MAX = 22,
     ONNX_EXTERNAL_FILES_MAX = 4096,
-    ONNX_ATTRIBUTES_MAX = 1000, /* of one node; the most in any operator is about 20 */
+    ONNX_ATTRIBUTES_MAX = 100, /* of one node; the most in any operator is about 20 */
 };
 
 struct onnx_external_file {

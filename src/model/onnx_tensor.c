@@ -9,8 +9,11 @@ enum {
     DATA_LOCATION = 14,
 };
 
-enum { LOCATION_EXTERNAL = 1, TYPED_FIELDS = 1 << FLOAT_DATA | 1 << INT32_DATA | 1 << STRING_DATA |
-                                             1 << INT64_DATA | 1 << DOUBLE_DATA | 1 << UINT64_DATA };
+enum {
+    LOCATION_EXTERNAL = 1,
+    TYPED_FIELDS = 1 << FLOAT_DATA | 1 << INT32_DATA | 1 << STRING_DATA | 1 << INT64_DATA |
+                   1 << DOUBLE_DATA | 1 << UINT64_DATA,
+};
 
 struct source {
     const uint8_t *bytes; /* the whole message */

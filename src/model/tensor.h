@@ -26,7 +26,7 @@ enum dtype {
 };
 
 size_t dtype_size(enum dtype type);          /* bytes of one element; 0 for NONE and STRING */
-const char *dtype_name(enum dtype type);     /* "float32", "int64", ...; "type 99" never: "unknown" */
+const char *dtype_name(enum dtype type);     /* "float32", "int64", ..., "unknown" */
 enum dtype dtype_from_name(const char *name); /* DTYPE_NONE when unknown */
 
 enum { RANK_MAX = 8 };

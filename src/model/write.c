@@ -43,7 +43,8 @@ struct onnx_writer *onnx_writer_new(const char *graph_name)
     if (!w)
         return NULL;
     arena_init(&w->arena, STRUCTURE_BYTES_MAX);
-    struct buffer *all[] = {&w->nodes, &w->tail, &w->metadata, &w->node, &w->attribute, &w->scratch};
+    struct buffer *all[] = {&w->nodes, &w->tail,      &w->metadata,
+                            &w->node,  &w->attribute, &w->scratch};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         buffer_init(all[i], STRUCTURE_BYTES_MAX);
     w->last = &w->first;
@@ -55,7 +56,8 @@ void onnx_writer_free(struct onnx_writer *w)
 {
     if (!w)
         return;
-    struct buffer *all[] = {&w->nodes, &w->tail, &w->metadata, &w->node, &w->attribute, &w->scratch};
+    struct buffer *all[] = {&w->nodes, &w->tail,      &w->metadata,
+                            &w->node,  &w->attribute, &w->scratch};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         buffer_release(all[i]);
     arena_release(&w->arena);

@@ -4,6 +4,11 @@
  *   wattle.dim.<SYMBOL> = <default size>          value of a symbolic dimension when none is given
  *   wattle.input.<NAME> = normal <mean> <sd> | uniform <low> <high> | constant <value>
  *                         how to make up an input; integers for integer types, both ends included
+ *
+ * Initializers carry the parameter names of torchvision and HuggingFace, so that tools in other
+ * languages can build the same network from the same numbers. Layouts are those of PyTorch but for
+ * one: a weight that feeds a MatMul is [in, out], so PyTorch's Linear takes its transpose. (One
+ * that feeds a Gemm with transB is [out, in] as there.)
  */
 #ifndef WATTLE_MODEL_ZOO_H
 #define WATTLE_MODEL_ZOO_H
@@ -33,7 +38,8 @@ const struct zoo_model *zoo_find(const char *name); /* NULL when unknown */
 int zoo_path(const struct zoo_model *m, char path[PATH_MAX], struct error *e);
 /* 1 when the file is there (size checked, not hashed), else 0. */
 int zoo_cached(const struct zoo_model *m);
-/* Writes the file atomically (temporary file, fsync, rename), makes the folder, verifies SHA-256. */
+/* Writes the file atomically (temporary file, fsync, rename) into a folder it makes; verifies
+ * SHA-256. */
 int zoo_build(const struct zoo_model *m, char path[PATH_MAX], struct error *e);
 
 #endif

@@ -180,7 +180,8 @@ static void mask(struct zoo_builder *b)
              ZOO_NAMES("attention_mask", "attention_mask.axes"));
     zoo_node(b, "Cast", "attention_mask.cast", ZOO_NAMES("attention_mask.unsqueeze"));
     onnx_writer_int(b->writer, "to", DTYPE_F32);
-    zoo_node(b, "Sub", "attention_mask.sub", ZOO_NAMES("attention_mask.one", "attention_mask.cast"));
+    zoo_node(b, "Sub", "attention_mask.sub",
+             ZOO_NAMES("attention_mask.one", "attention_mask.cast"));
     zoo_node(b, "Mul", "attention_mask.additive",
              ZOO_NAMES("attention_mask.sub", "attention_mask.lowest"));
 }
