@@ -20,7 +20,6 @@ struct counter {
     /* set before use */
     uint64_t range_uj;  /* largest raw value, 0 unknown: then going back is never a wrap */
     uint64_t span_uj;   /* what a wrap adds: range + unit */
-    uint64_t period_ns; /* between updates */
     uint64_t stuck_ns;  /* no advance for so long is STUCK; 0: not judged */
     double limit_w;     /* more is not energy but a reset */
 

@@ -294,7 +294,6 @@ static void set_range(struct powercap *p, struct wattle_meter *m, size_t i, cons
     /* An idle GPU or a core asleep may draw nothing; a package, memory or a platform cannot. */
     if (z->kind != KIND_PACKAGE && z->kind != KIND_DRAM && z->kind != KIND_PSYS)
         m->counters[i].stuck_ns = 0;
-    m->counters[i].period_ns = PERIOD_NS;
     d->resolution_uj = (double)unit_nj / 1000;
     d->wrap_uj = range_uj;
 }
