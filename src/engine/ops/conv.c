@@ -1,5 +1,6 @@
 /* Conv. */
 #include "engine/ops/ops.h"
+#include "engine/simd.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -57,6 +58,17 @@ static void valid_range(const struct window *w, int64_t k, int64_t *first, int64
         *last = w->y[2];
 }
 
+/* Rows of up to BLOCK output channels that are computed together, so that the input is read once
+ * for all of them. Strides count elements. */
+enum { BLOCK = 4 };
+struct block {
+    float *y;
+    const float *weights;
+    int64_t y_stride, weight_stride;
+    int64_t channels;
+};
+
+SIMD_CLONES
 static void add_row(float *restrict y, const float *restrict x, float weight, int64_t stride,
                     int64_t n)
 {
@@ -68,33 +80,67 @@ static void add_row(float *restrict y, const float *restrict x, float weight, in
             y[i] += weight * x[i * stride];
 }
 
-/* Adds one input channel's part, for the window rows (kd, kh), to one output row. */
-static void add_taps(const struct window *w, const float *x, const float *weights, float *y)
+SIMD_CLONES
+static void add_rows(float *restrict y0, float *restrict y1, float *restrict y2,
+                     float *restrict y3, const float *restrict x, const float *weights,
+                     int64_t stride, int64_t n)
+{
+    float w0 = weights[0], w1 = weights[1], w2 = weights[2], w3 = weights[3];
+    for (int64_t i = 0; i < n; i++) {
+        float value = x[i * stride];
+        y0[i] += w0 * value;
+        y1[i] += w1 * value;
+        y2[i] += w2 * value;
+        y3[i] += w3 * value;
+    }
+}
+
+/* n elements of every channel, from output position `at` on, for the tap at `tap`. */
+static void add_tap(const struct block *b, int64_t at, const float *x, int64_t tap, int64_t stride,
+                    int64_t n)
+{
+    float weights[BLOCK];
+    float *y = b->y + at;
+    for (int64_t c = 0; c < b->channels; c++)
+        weights[c] = b->weights[c * b->weight_stride + tap];
+    if (b->channels == BLOCK && n > 1) {
+        add_rows(y, y + b->y_stride, y + 2 * b->y_stride, y + 3 * b->y_stride, x, weights, stride,
+                 n);
+        return;
+    }
+    for (int64_t c = 0; c < b->channels; c++)
+        add_row(y + c * b->y_stride, x, weights[c], stride, n);
+}
+
+/* Adds one input channel's part, for the window row that starts at `tap`, to one output row. */
+static void add_taps(const struct window *w, const float *x, int64_t tap, int64_t row,
+                     const struct block *b)
 {
     for (int64_t k = 0; k < w->kernel[2]; k++) {
         int64_t first, last;
         valid_range(w, k, &first, &last);
         if (first < last)
-            add_row(y + first, x + first * w->stride[2] + k * w->dilation[2] - w->pad[2],
-                    weights[k], w->stride[2], last - first);
+            add_tap(b, row + first, x + first * w->stride[2] + k * w->dilation[2] - w->pad[2],
+                    tap + k, w->stride[2], last - first);
     }
 }
 
-/* One output row (n, oc, od, oh): every channel and window row of the group. */
-static void conv_row(const struct window *w, int64_t channels, const float *x,
-                     const float *weights, int64_t od, int64_t oh, float *y)
+/* One output row (od, oh): every input channel and window row of the group. */
+static void conv_row(const struct window *w, int64_t channels, const float *x, int64_t od,
+                     int64_t oh, const struct block *b)
 {
     int64_t plane = w->x[1] * w->x[2], taps = w->kernel[1] * w->kernel[2];
-    for (int64_t c = 0; c < channels; c++, x += w->x[0] * plane, weights += w->kernel[0] * taps)
+    int64_t row = (od * w->y[1] + oh) * w->y[2];
+    for (int64_t c = 0; c < channels; c++, x += w->x[0] * plane)
         for (int64_t kd = 0; kd < w->kernel[0]; kd++) {
             int64_t d = od * w->stride[0] + kd * w->dilation[0] - w->pad[0];
             if (d < 0 || d >= w->x[0])
                 continue;
             for (int64_t kh = 0; kh < w->kernel[1]; kh++) {
                 int64_t h = oh * w->stride[1] + kh * w->dilation[1] - w->pad[1];
+                int64_t tap = (c * w->kernel[0] + kd) * taps + kh * w->kernel[2];
                 if (h >= 0 && h < w->x[1])
-                    add_taps(w, x + d * plane + h * w->x[2],
-                             weights + kd * taps + kh * w->kernel[2], y);
+                    add_taps(w, x + d * plane + h * w->x[2], tap, row, b);
             }
         }
 }
@@ -113,25 +159,27 @@ static void flatten_window(struct window *w)
 int run_conv(const struct node *n, const struct tensor *in, struct tensor *out, struct error *e)
 {
     (void)e;
-    const struct shape *ws = &in[1].shape, *ys = &out->shape;
+    const struct shape *ws = &in[1].shape;
     struct window w;
-    window_make(n, &in[0].shape, ys, &w);
+    window_make(n, &in[0].shape, &out->shape, &w);
     flatten_window(&w);
-    int64_t channels = ws->dims[1], outputs = ws->dims[0], per_group = outputs / n->a.group;
+    int64_t channels = ws->dims[1], groups = n->a.group, per_group = ws->dims[0] / groups;
     int64_t x_plane = w.x[0] * w.x[1] * w.x[2], y_plane = w.y[0] * w.y[1] * w.y[2];
     int64_t weight_size = channels * w.kernel[0] * w.kernel[1] * w.kernel[2];
+    int64_t blocks = (per_group + BLOCK - 1) / BLOCK;
     const float *bias = n->a.has_bias ? in[2].data : NULL;
 #pragma omp parallel for schedule(static)
-    for (int64_t job = 0; job < ys->dims[0] * outputs; job++) {
-        int64_t image = job / outputs, o = job % outputs, group = o / per_group;
-        const float *x = (const float *)in[0].data +
-                         (image * n->a.group + group) * channels * x_plane;
-        const float *weights = (const float *)in[1].data + o * weight_size;
-        float *y = (float *)out->data + job * y_plane;
-        for (int64_t i = 0; i < y_plane; i++)
-            y[i] = bias ? bias[o] : 0;
+    for (int64_t job = 0; job < out->shape.dims[0] * groups * blocks; job++) {
+        int64_t part = job / blocks, first = job % blocks * BLOCK; /* part: image and group */
+        int64_t o = part % groups * per_group + first;
+        const float *x = (const float *)in[0].data + part * channels * x_plane;
+        struct block b = {(float *)out->data + (part * per_group + first) * y_plane,
+                          (const float *)in[1].data + o * weight_size, y_plane, weight_size,
+                          per_group - first < BLOCK ? per_group - first : BLOCK};
+        for (int64_t i = 0; i < b.channels * y_plane; i++)
+            b.y[i] = bias ? bias[o + i / y_plane] : 0;
         for (int64_t row = 0; row < w.y[0] * w.y[1]; row++)
-            conv_row(&w, channels, x, weights, row / w.y[1], row % w.y[1], y + row * w.y[2]);
+            conv_row(&w, channels, x, row / w.y[1], row % w.y[1], &b);
     }
     return 0;
 }

@@ -1,5 +1,6 @@
 /* MatMul and Gemm. */
 #include "engine/ops/ops.h"
+#include "engine/simd.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 enum { ROWS = 4, COLUMNS = 256, LANES = 8 };
 
 /* A block of C with B row-major: the compiler vectorises over j. */
+SIMD_CLONES
 static void block_rows(int64_t rows, int64_t columns, int64_t k, const float *a, int64_t a_row,
                        int64_t a_step, const float *restrict b, int64_t b_step, float *restrict c,
                        int64_t c_step)
@@ -31,6 +33,7 @@ static void block_rows(int64_t rows, int64_t columns, int64_t k, const float *a,
 }
 
 /* A dot product in LANES partial sums, always in the same order. */
+SIMD_CLONES
 static float dot(int64_t k, const float *a, int64_t a_step, const float *b)
 {
     float lanes[LANES] = {0}, sum = 0;
