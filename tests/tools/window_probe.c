@@ -1,13 +1,16 @@
 /* window_probe.c: preloaded into a worker by tests. Between wattle_window_hook(1) and (0) it counts
- * allocations of the whole process and, from /proc/self/io, calls of the read and write kind; at
- * (0) it appends the four counts as a line to the file named by WINDOW_PROBE.
+ * allocations of the whole process (those of C++'s operator new apart: a C++ library's own) and, from
+ * /proc/self/io, calls of the read and write kind; at (0) it appends the five counts as a line to the
+ * file named by WINDOW_PROBE.
  *
  *     cc -shared -fPIC -O2 -o window_probe.so window_probe.c
  */
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +31,9 @@ struct io {
 };
 
 static atomic_int inside_window;
-static atomic_ullong allocations, maps;
+static atomic_ullong allocations, cxx_allocations, maps;
+static uintptr_t cxx_new; /* operator new(size_t), if there is one: a few instructions round malloc */
+enum { CXX_NEW_BYTES = 128 };
 static struct io before, cost; /* cost: what one look at /proc/self/io adds to it */
 
 static void count(atomic_ullong *counter)
@@ -39,7 +44,9 @@ static void count(atomic_ullong *counter)
 
 void *malloc(size_t size)
 {
-    count(&allocations);
+    uintptr_t caller = (uintptr_t)__builtin_return_address(0);
+    int is_cxx = cxx_new && caller >= cxx_new && caller - cxx_new < CXX_NEW_BYTES;
+    count(is_cxx ? &cxx_allocations : &allocations);
     return __libc_malloc(size);
 }
 
@@ -101,7 +108,8 @@ static struct io look(void)
 static void tell(struct io after)
 {
     char line[128];
-    int size = snprintf(line, sizeof line, "%llu %llu %llu %llu\n", allocations, maps,
+    int size = snprintf(line, sizeof line, "%llu %llu %llu %llu %llu\n", allocations,
+                        cxx_allocations, maps,
                         after.reads - before.reads - cost.reads,
                         after.writes - before.writes - cost.writes);
     int fd = open(getenv("WINDOW_PROBE"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
@@ -113,10 +121,11 @@ static void tell(struct io after)
 void wattle_window_hook(int inside)
 {
     if (inside) {
+        cxx_new = (uintptr_t)dlsym(RTLD_DEFAULT, "_Znwm");
         struct io first = look();
         before = look();
         cost = (struct io){before.reads - first.reads, before.writes - first.writes};
-        allocations = maps = 0;
+        allocations = cxx_allocations = maps = 0;
         inside_window = 1;
     } else {
         inside_window = 0;

@@ -27,6 +27,7 @@ static void window_is_silent(void **context)
     for (size_t i = 0; i < 3; i++) {
         struct probe_counts c = watch(json_pack("{s:s,s:s}", "work", kinds[i], "latency_us", "50"));
         assert_int_equal(c.allocations, 0);
+        assert_int_equal(c.cxx_allocations, 0);
         assert_int_equal(c.maps, 0);
         assert_int_equal(c.reads, 0);
         assert_int_equal(c.writes, 0);

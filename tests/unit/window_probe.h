@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 struct probe_counts {
-    unsigned long long allocations, maps, reads, writes;
+    unsigned long long allocations, cxx_allocations, maps, reads, writes;
 };
 
 static char probe_folder[64], probe_library[128], probe_file[128];
@@ -50,8 +50,8 @@ static inline struct probe_counts probe_take(void)
     char rest[2];
     FILE *f = fopen(probe_file, "r");
     assert_non_null(f);
-    assert_int_equal(fscanf(f, "%llu %llu %llu %llu %1s", &c.allocations, &c.maps, &c.reads,
-                            &c.writes, rest), 4);
+    assert_int_equal(fscanf(f, "%llu %llu %llu %llu %llu %1s", &c.allocations,
+                            &c.cxx_allocations, &c.maps, &c.reads, &c.writes, rest), 5);
     fclose(f);
     unlink(probe_file);
     return c;
