@@ -104,7 +104,11 @@ check-all: check-folders check-clang check-unit check-cli
 check-unit: $(unit_tests)
 	tests/run $(unit_tests)
 
-check-cli: $(program) $(libraries)
+# Small programs that tests start.
+$(BUILD)/tools/%: tests/tools/%.c
+	$(call quiet,CC,$<) mkdir -p $(@D) && $(CC) -std=c17 -D_GNU_SOURCE -O2 $(WARN) -o $@ $<
+
+check-cli: $(program) $(libraries) $(BUILD)/tools/sysroot_writer
 	BUILD=$(BUILD) tests/run $(cli_tests)
 
 check-folders:

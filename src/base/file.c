@@ -12,7 +12,7 @@
 int file_map_open(const char *path, struct file_map *map, struct error *e)
 {
     *map = (struct file_map){0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not make us wait */
     if (fd < 0)
         return error_errno(e, errno, "cannot open '%s'", path);
     struct stat st;

@@ -106,6 +106,11 @@ static void maps_refuse_what_is_not_a_file(void **state)
     struct file_map map;
     assert_int_equal(file_map_open(folder, &map, &e), ERROR_IO);
     assert_int_equal(file_map_open("/nonexistent", &map, &e), ERROR_IO);
+    file_join(path, folder, "pipe", &e);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    alarm(5); /* a hang would be the failure */
+    assert_int_equal(file_map_open(path, &map, &e), ERROR_IO);
+    alarm(0);
     file_join(path, folder, "empty", &e);
     fclose(fopen(path, "w"));
     assert_int_equal(file_map_open(path, &map, &e), 0);
