@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <locale.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -97,6 +98,7 @@ int main(int argc, char **argv)
         log_error(&e);
         return 1;
     }
+    signal(SIGXFSZ, SIG_IGN); /* a file size limit is then an error like a full disk */
     worker_catch_interrupts();
     int code = dispatch(argc, argv, &e);
     if (e.code) {
