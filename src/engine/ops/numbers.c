@@ -42,8 +42,8 @@ static uint16_t real_to_half(double x)
         return sign | 0x7c00;
     int exponent;
     frexp(magnitude, &exponent);
-    if (exponent < -13)
-        exponent = -13;
+    if (exponent < -13 || magnitude == 0)
+        exponent = -13; /* smaller numbers share the smallest exponent */
     int units = (int)rint(ldexp(magnitude, 11 - exponent));
     return (uint16_t)(sign | (units + ((exponent + 13) << 10)));
 }
