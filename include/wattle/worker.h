@@ -10,8 +10,9 @@
  *                               the worker for "outputs"
  *
  * stdin is /dev/null, stdout and stderr are kept by wattle as the worker's log. Every reply has
- * "ok": true, or "ok": false with "code" (a name of src/base/error.h) and "error" (text). Unknown
- * fields are ignored by both sides. End of file on the command pipe means: stop at once.
+ * "ok": true, or "ok": false with "code" (a name of src/base/error.h), "error" (text) and perhaps
+ * "hint" (text). Unknown fields are ignored by both sides. End of file on the command pipe means:
+ * stop at once.
  *
  *   {"op":"hello","protocol":1}
  *     -> {"ok":true,"protocol":1,"worker":"wattle 0.1.0"}
@@ -21,7 +22,8 @@
  *         "provider":"cpu","settings":{...effective...},
  *         "inputs":[{"name":"input","type":"float32","shape":[1,3,224,224]}],"outputs":[...]}
  *   {"op":"inputs","sets":4,"set_bytes":N,"tensors":[{"offset":0,"bytes":N},...]}
- *     tensor i of set s lies at s * set_bytes + tensors[i].offset of WATTLE_FD_TENSORS
+ *     tensor i of set s lies at s * set_bytes + tensors[i].offset of WATTLE_FD_TENSORS, at a
+ *     multiple of 64 from wattle; its own worker takes multiples of 8
  *     -> {"ok":true}
  *   {"op":"first"}                one inference, set 0, timed
  *     -> {"ok":true,"first_ns":N}

@@ -1,5 +1,6 @@
 /* child.c: the command loop of wattle's own worker process. Whatever a command says, the answer is
- * one line and the loop goes on; only "quit", the end of the pipe, or a crash of the runtime end it. */
+ * one line and the loop goes on; only "quit", the end of the pipe, or a crash of the runtime end
+ * it. */
 #include "worker/child.h"
 #include "worker/field.h"
 #include "worker/printable.h"

@@ -93,8 +93,10 @@ int memory_take(struct worker *w, json_t *reply, struct error *e)
     if (!list)
         return 0;
     uint64_t count = json_array_size(list);
-    if (!json_is_array(list) || !json_is_integer(runs) || json_integer_value(runs) < (json_int_t)count)
-        return error_set(e, ERROR_FORMAT, "latencies_ns is not an array with at most \"runs\" items");
+    int counted = json_is_integer(runs) && json_integer_value(runs) >= (json_int_t)count;
+    if (!json_is_array(list) || !counted)
+        return error_set(e, ERROR_FORMAT,
+                         "latencies_ns is not an array with at most \"runs\" items");
     uint64_t first = (uint64_t)json_integer_value(runs) - count;
     for (uint64_t i = 0; i < count; i++) {
         json_t *item = json_array_get(list, i);
@@ -148,7 +150,8 @@ int worker_tensors(struct worker *w, size_t bytes, uint8_t **data, struct error 
             return code;
         void *p = map(w->tensor_fd, wanted);
         if (!p)
-            return error_errno(e, errno, "cannot map %zu bytes of a worker's tensor memory", wanted);
+            return error_errno(e, errno, "cannot map %zu bytes of a worker's tensor memory",
+                               wanted);
         if (w->tensors)
             munmap(w->tensors, w->tensor_bytes);
         w->tensors = p;

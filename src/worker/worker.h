@@ -27,7 +27,7 @@ struct worker_exit {
     int signal;                /* 0 when it exited */
     int timed_out;             /* wattle killed it: it was silent or did not stop */
     uint64_t user_ns, system_ns; /* CPU time of its whole life */
-    char reason[192];          /* "exit status 3", "killed by signal 11 (Segmentation fault)", ... */
+    char reason[192];          /* "exit status 3", "killed by signal 11 (Segmentation fault)" */
 };
 
 /* The child gets reset signals, closed descriptors but the protocol's, /dev/null as stdin, a new
@@ -47,8 +47,9 @@ uint64_t worker_cpu_ns(void *worker);
  * becomes *e with the worker's own code and text. A child that ends gives ERROR_CRASH with the
  * reason and the last lines of its log; one that is silent for timeout_ns is killed: ERROR_TIMEOUT.
  * SIGINT or SIGTERM of this process (see worker_interrupted): ERROR_INTERRUPTED.
- * Replies are held against the protocol (one JSON object of at most WATTLE_LINE_MAX bytes with "ok",
- * the right "state" and "protocol", nothing more): else ERROR_FORMAT, and the worker is killed.
+ * Replies are held against the protocol (one JSON object of at most WATTLE_LINE_MAX bytes with
+ * "ok", the right "state" and "protocol", nothing more): else ERROR_FORMAT, and the worker is
+ * killed.
  * *reply is the caller's, NULL on failure. */
 int worker_call(struct worker *w, json_t *command, uint64_t timeout_ns, json_t **reply,
                 struct error *e);
@@ -67,8 +68,8 @@ size_t worker_latencies(const struct worker *w, uint64_t *latency_ns, size_t cap
 /* The last 4 KiB of what it wrote to stdout and stderr; "" if nothing. */
 const char *worker_log(const struct worker *w);
 
-/* Quit (unless it owes a reply), then SIGTERM, then SIGKILL to its process group; reaps. Never hangs,
- * also after an interrupt. exit may be NULL; called again, it tells the same. */
+/* Quit (unless it owes a reply), then SIGTERM, then SIGKILL to its process group; reaps. Never
+ * hangs, also after an interrupt. exit may be NULL; called again, it tells the same. */
 void worker_stop(struct worker *w, struct worker_exit *exit);
 void worker_free(struct worker *w); /* stops it first; NULL is fine */
 

@@ -1,7 +1,7 @@
 /* window_probe.c: preloaded into a worker by tests. Between wattle_window_hook(1) and (0) it counts
- * allocations of the whole process (those of C++'s operator new apart: a C++ library's own) and, from
- * /proc/self/io, calls of the read and write kind; at (0) it appends the five counts as a line to the
- * file named by WINDOW_PROBE.
+ * allocations of the whole process (those of C++'s operator new apart: a C++ library's own) and,
+ * from /proc/self/io, calls of the read and write kind; at (0) it appends the five counts as a line
+ * to the file named by WINDOW_PROBE.
  *
  *     cc -shared -fPIC -O2 -o window_probe.so window_probe.c
  */
@@ -32,7 +32,7 @@ struct io {
 
 static atomic_int inside_window;
 static atomic_ullong allocations, cxx_allocations, maps;
-static uintptr_t cxx_new; /* operator new(size_t), if there is one: a few instructions round malloc */
+static uintptr_t cxx_new; /* operator new(size_t), if any: a few instructions round malloc */
 enum { CXX_NEW_BYTES = 128 };
 static struct io before, cost; /* cost: what one look at /proc/self/io adds to it */
 

@@ -1,5 +1,5 @@
-/* The worker of docs/worker-protocol.md, a shell script, does a whole block; and the page shows that
- * script and no other. Runs in the root of the repository. */
+/* The worker of docs/worker-protocol.md, a shell script, does a whole block; and the page shows
+ * that script and no other. Runs in the root of the repository. */
 #include "worker_help.h"
 
 #include <stdio.h>
