@@ -64,7 +64,7 @@ struct wattle_engine_options {
 };
 
 enum wattle_engine_flag {
-    WATTLE_ENGINE_NO_TUNING = 1, /* take oneDNN's first choice instead of timing alternatives */
+    WATTLE_ENGINE_NO_TUNING = 1, /* take what is usually fastest instead of timing alternatives */
 };
 
 struct wattle_tensor_info {

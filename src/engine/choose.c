@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-enum { WORTH_PERCENT = 3 };
+enum { WORTH_PERCENT = 8 };
 #define NS_UNKNOWN UINT64_MAX
 #define NS_DEAR (UINT64_MAX / 8)
 
@@ -39,20 +39,33 @@ static int twins(const struct primitive *a, const struct primitive *b)
     return strcmp(primitive_kernel(a), primitive_kernel(b)) == 0;
 }
 
-/* A later candidate must be clearly faster, so that noise does not scatter layouts over the model. */
-static uint64_t with_margin(uint64_t ns)
+/* What is usually fastest comes first and is replaced only by what is clearly faster: noise must
+ * not scatter layouts over the model, nor make one load differ from the next. */
+static int is_faster(uint64_t ns, const struct best *best)
 {
-    return ns + ns / 100 * WORTH_PERCENT;
+    return ns != NS_UNKNOWN && best->ns != NS_UNKNOWN &&
+           ns + ns / 100 * WORTH_PERCENT < best->ns;
+}
+
+static void replace(struct best *best, struct primitive *p, uint64_t ns, int candidate)
+{
+    primitive_free(best->primitive);
+    *best = (struct best){p, ns, candidate};
+}
+
+static void consider_own(struct builder *b, const struct choice *c, int own, struct best *best)
+{
+    if (!c->own_exists(b, c->job, own))
+        return;
+    uint64_t ns = tuner_open(&b->tuner) ? c->own_ns(b, c->job, own) : NS_UNKNOWN;
+    if (best->candidate < 0 || is_faster(ns, best))
+        replace(best, NULL, ns, c->count + own);
 }
 
 /* One of oneDNN's general-purpose fallbacks loses to anything else even untimed. */
-static int is_better(const struct best *best, const struct primitive *p, uint64_t ns)
+static int is_slower_kind(const struct primitive *p, const struct best *best)
 {
-    if (!best->primitive)
-        return 1;
-    if (primitive_is_slow(p) != primitive_is_slow(best->primitive))
-        return primitive_is_slow(best->primitive);
-    return ns != NS_UNKNOWN && with_margin(ns) < best->ns;
+    return primitive_is_slow(p) && !(best->primitive && primitive_is_slow(best->primitive));
 }
 
 static void consider(struct builder *b, const struct choice *c, int candidate, struct best *best)
@@ -60,25 +73,18 @@ static void consider(struct builder *b, const struct choice *c, int candidate, s
     struct primitive *p;
     if (c->make(b, c->job, candidate, &p, NULL))
         return;
-    int twin = best->primitive && twins(best->primitive, p);
-    uint64_t ns = twin ? NS_UNKNOWN : cost(b, c, p);
-    if (!is_better(best, p, ns)) {
+    int first = best->candidate < 0, twin = best->primitive && twins(best->primitive, p);
+    int rescue = best->primitive && primitive_is_slow(best->primitive) && !primitive_is_slow(p);
+    uint64_t ns = twin || (!first && is_slower_kind(p, best)) ? NS_UNKNOWN : cost(b, c, p);
+    if (first || rescue || is_faster(ns, best))
+        replace(best, p, ns, candidate);
+    else
         primitive_free(p);
-        return;
-    }
-    primitive_free(best->primitive);
-    *best = (struct best){p, ns, candidate};
 }
 
-static void consider_own(struct builder *b, const struct choice *c, int own, struct best *best)
+static int is_wanting(const struct best *best)
 {
-    if (!tuner_open(&b->tuner) || !c->own_exists(b, c->job, own))
-        return;
-    uint64_t ns = c->own_ns(b, c->job, own);
-    if (ns == NS_UNKNOWN || with_margin(ns) >= best->ns)
-        return;
-    primitive_free(best->primitive);
-    *best = (struct best){NULL, ns, c->count + own};
+    return best->candidate < 0 || (best->primitive && primitive_is_slow(best->primitive));
 }
 
 /* One that was timed before, or is forced: whether it exists. */
@@ -98,11 +104,12 @@ int choose(struct builder *b, const struct choice *c, struct primitive **out, in
     *candidate = b->tuner.forced ? b->tuner.forced - 1 : tuner_recall(&b->tuner, c->key);
     if (take(b, c, out, *candidate))
         return 0;
-    for (int i = 0; i < c->count; i++)
-        if (!best.primitive || primitive_is_slow(best.primitive) || tuner_open(&b->tuner))
-            consider(b, c, i, &best);
     for (int i = 0; i < c->own_count; i++)
-        consider_own(b, c, i, &best);
+        if (is_wanting(&best) || tuner_open(&b->tuner))
+            consider_own(b, c, i, &best);
+    for (int i = 0; i < c->count; i++)
+        if (is_wanting(&best) || (i < c->rivals && tuner_open(&b->tuner)))
+            consider(b, c, i, &best);
     if (best.candidate < 0)
         return error_set(e, ERROR_UNSUPPORTED, "oneDNN has no kernel for it");
     tuner_remember(&b->tuner, c->key, best.candidate);

@@ -29,6 +29,8 @@ static int describe(struct builder *b, const struct node *n, struct conv_job *jo
     return 0;
 }
 
+/* Channels-last was never clearly faster than the layout oneDNN asks for: it and the incoming layout
+ * only stand in for kernels that would be slow. */
 static int candidates(struct builder *b, const struct conv_job *job, struct conv_candidate *list)
 {
     const struct shape *x = &b->graph->values[job->x].shape;
@@ -38,8 +40,8 @@ static int candidates(struct builder *b, const struct conv_job *job, struct conv
     const struct layout *last_y = layout_channels_last(b->onednn, y);
     int n = 0;
     list[n++] = (struct conv_candidate){CONV_DIRECT, any_x, any_y};
-    list[n++] = (struct conv_candidate){CONV_DIRECT, last_x, last_y};
     list[n++] = (struct conv_candidate){CONV_WINOGRAD, any_x, any_y};
+    list[n++] = (struct conv_candidate){CONV_DIRECT, last_x, last_y};
     list[n++] = (struct conv_candidate){CONV_DIRECT, job->incoming, any_y};
     return n;
 }
@@ -88,8 +90,8 @@ static int pick(struct builder *b, struct conv_job *job, struct primitive **p, i
 {
     int plain = layout_equal(job->incoming, builder_plain(b, job->x));
     job->candidate_count = candidates(b, job, job->candidates);
-    int last = layout_equal(job->incoming, job->candidates[1].src);
-    struct choice c = {.job = job, .count = job->candidate_count, .make = make,
+    int last = layout_equal(job->incoming, job->candidates[2].src);
+    struct choice c = {.job = job, .count = job->candidate_count, .rivals = 2, .make = make,
                        .extra_ns = extra_ns, .key = key_of(b, job, plain ? 0 : last ? 1 : 2),
                        .own_count = WINOGRAD_CANDIDATES, .own_exists = winograd_fits,
                        .own_ns = winograd_ns};

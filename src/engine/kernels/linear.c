@@ -134,7 +134,7 @@ static int pick(struct builder *b, struct linear_job *job, struct primitive **ou
     job->forms[2] = AS_INNER_PRODUCT;
     const int64_t key[] = {job->m, job->k, job->n, job->epilogue.sum, job->epilogue.activation,
                            job->bias != NO_VALUE};
-    struct choice c = {.job = job, .count = FORM_COUNT, .make = make,
+    struct choice c = {.job = job, .count = FORM_COUNT, .rivals = FORM_COUNT, .make = make,
                        .key = tuner_key(1, key, sizeof key)};
     int code = choose(b, &c, out, &candidate, e);
     if (!code)

@@ -7,8 +7,9 @@
 
 enum { SLOT_X, SLOT_WEIGHTS, SLOT_BIAS, SLOT_RESIDUAL, SLOT_Y, SLOT_SCRATCH };
 
-/* Larger tiles quadruple the weights: not where those would fill memory and be streamed each run. */
-enum { LARGE_TILE_WEIGHTS_MAX = 4 << 20 };
+/* Larger tiles quadruple the weights: not where those would fill memory and be streamed each run.
+ * With few channels the transforms outweigh what they save. */
+enum { LARGE_TILE_WEIGHTS_MAX = 4 << 20, CHANNELS_MIN = 32 };
 
 struct plan {
     struct winograd winograd;
@@ -21,6 +22,13 @@ static struct winograd_view view_of(const struct shape *s, int channels_last)
     if (channels_last)
         return (struct winograd_view){c * h * w, 8, c * w, c};
     return (struct winograd_view){c * h * w, 8 * h * w, 8 * w, 8};
+}
+
+/* With AVX-512 oneDNN's own kernels are faster. */
+static int is_worth_it(const struct conv_job *job)
+{
+    return !onednn_has_avx512() && job->weights.dims[0] >= CHANNELS_MIN &&
+           job->weights.dims[1] >= CHANNELS_MIN;
 }
 
 static int is_3x3(const struct conv_job *job)
@@ -41,7 +49,7 @@ static int make_plan(struct builder *b, const struct conv_job *job, int number, 
     int channels_last = layout_equal(job->incoming, last);
     struct winograd *w = &p->winograd;
     *w = (struct winograd){
-        .m = number ? 4 : 2, .batch = x->dims[0], .channels = x->dims[1], .outputs = y->dims[1],
+        .m = number ? 2 : 4, .batch = x->dims[0], .channels = x->dims[1], .outputs = y->dims[1],
         .in_height = x->dims[2], .in_width = x->dims[3], .out_height = y->dims[2],
         .out_width = y->dims[3], .pad_top = job->a.pads_begin[0], .pad_left = job->a.pads_begin[1],
         .in = view_of(x, channels_last), .out = view_of(y, channels_last),
@@ -60,7 +68,7 @@ static int make_plan(struct builder *b, const struct conv_job *job, int number, 
 int winograd_fits(struct builder *b, const void *job, int number)
 {
     struct plan p;
-    return make_plan(b, job, number, &p) == 0;
+    return is_worth_it(job) && make_plan(b, job, number, &p) == 0;
 }
 
 /* ---- timing ---- */
@@ -160,7 +168,7 @@ int winograd_step(struct builder *b, const struct conv_job *job, int number, str
     *kept = p.winograd;
     int code = connect(b, job, &p, slots, e);
     if (!code)
-        code = builder_step(b, run_winograd, number ? "winograd:4x4:avx2" : "winograd:2x2:avx2", &s,
+        code = builder_step(b, run_winograd, p.winograd.m == 4 ? "winograd:4x4:avx2" : "winograd:2x2:avx2", &s,
                             e);
     if (code)
         return code;
