@@ -1,4 +1,4 @@
-/* csv.c: RFC 4180, one row a cell; missing numbers are empty, with their reason in a column beside. */
+/* csv.c: RFC 4180, one row a cell; missing numbers are empty, their reason is a column beside. */
 #include "report/format.h"
 
 #include "base/clock.h"

@@ -114,7 +114,8 @@ static void write_estimate(double j, double low, double high, char *text)
              high);
 }
 
-const char *format_energy(const struct summary *s, double unit, int utf8, char text[2 * FORMAT_SIZE])
+const char *format_energy(const struct summary *s, double unit, int utf8,
+                          char text[2 * FORMAT_SIZE])
 {
     double j = s->j / unit, low = s->j_low / unit, high = s->j_high / unit;
     if (s->provenance == WATTLE_NONE || !(fabs(j) < 1e15))

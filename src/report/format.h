@@ -20,7 +20,8 @@ const char *format_utf8(const char *in, int line, char *out, size_t size);
 const char *format_line(const char *in, int utf8, char *out, size_t size);
 
 /* Energy of a row: "0.9 [0.4..1.6] e", "0.912 ±0.008", "-"; unit is J per shown 1 (1 or 1e-3). */
-const char *format_energy(const struct summary *s, double unit, int utf8, char text[2 * FORMAT_SIZE]);
+const char *format_energy(const struct summary *s, double unit, int utf8,
+                          char text[2 * FORMAT_SIZE]);
 /* "1.11 ±0.01" */
 const char *format_ratio(const struct summary *s, int utf8, char text[2 * FORMAT_SIZE]);
 /* 1e-3 where every energy of the group is below 0.1 J, else 1. */

@@ -7,8 +7,8 @@
 #include <math.h>
 #include <string.h>
 
-/* Every setter takes the value's reference, also when it is NULL for want of memory: the object then
- * lacks the key, `failed` is set and no half document is given out. */
+/* Every setter takes the value's reference, also when it is NULL for want of memory: the object
+ * then lacks the key, `failed` is set and no half document is given out. */
 struct object {
     json_t *value;
     int *failed;
@@ -185,7 +185,7 @@ static double domain_j(const struct record_meter *m, size_t domain)
     if (m->sample_count < 2 || !m->samples)
         return NAN;
     const struct wattle_reading *begin = &m->samples[domain];
-    const struct wattle_reading *end = &m->samples[(m->sample_count - 1) * m->domain_count + domain];
+    const struct wattle_reading *end = begin + (m->sample_count - 1) * m->domain_count;
     if (begin->status != WATTLE_OK || end->status != WATTLE_OK || end->gaps != begin->gaps ||
         end->total_uj < begin->total_uj)
         return NAN;

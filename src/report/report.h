@@ -1,4 +1,5 @@
-/* report.h: a stored campaign as table, JSON, CSV or Markdown. Reads a struct store_campaign only. */
+/* report.h: a stored campaign as table, JSON, CSV or Markdown. Reads a struct store_campaign
+ * only. */
 #ifndef WATTLE_REPORT_REPORT_H
 #define WATTLE_REPORT_REPORT_H
 
@@ -15,7 +16,7 @@ struct summary {
     size_t blocks_ok, blocks_failed;
     const struct record *failed;  /* the first failed block; NULL */
     const char *failure;          /* why no, or not every, block completed; NULL */
-    const char *label;            /* "builtin", or "builtin:cpu" where the name alone is not unique */
+    const char *label;            /* "builtin", or "builtin:cpu" where that is not unique */
     size_t n;                     /* latencies pooled over blocks */
     double min_ms, p50_ms, p90_ms, p95_ms, p99_ms, ci95_low_ms, ci95_high_ms;
                                   /* ci95: of the blocks' medians; needs 6 blocks */
@@ -34,7 +35,7 @@ struct summary {
     const char *meter;            /* where the figure comes from; NULL */
     const struct wattle_estimate_box *box; /* of an estimate; NULL */
     double ratio, ratio_low, ratio_high; /* energy (p50 where the group ranks by time) against the
-                                            best cell of the same group; 1 for it; bounds of energy */
+                                            best of its group; 1 for it; bounds of energy */
     enum verdict verdict;
     const char *const *reasons;   /* distinct, NULL-terminated */
     int rank;                     /* 1 = least energy in its group; 0 = not ranked */
@@ -69,7 +70,8 @@ struct report_style {
 struct report_style report_style_of(FILE *out);
 
 /* Each writes the whole text; write errors are the caller's to see (ferror, fflush). */
-int report_text(const struct report *r, FILE *out, const struct report_style *style, struct error *e);
+int report_text(const struct report *r, FILE *out, const struct report_style *style,
+                struct error *e);
 int report_markdown(const struct report *r, FILE *out, struct error *e);
 int report_csv(const struct report *r, FILE *out, struct error *e);
 int report_json(const struct report *r, FILE *out, struct error *e);

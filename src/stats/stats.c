@@ -3,8 +3,8 @@
 #include <math.h>
 #include <string.h>
 
-/* Heapsort (Williams 1964): never quadratic, no allocation, no recursion: latencies may be a million
- * and nearly sorted already. */
+/* Heapsort (Williams 1964): never quadratic, no allocation, no recursion: latencies may be a
+ * million and nearly sorted already. */
 static void sift(uint64_t *x, size_t root, size_t n)
 {
     uint64_t value = x[root];
@@ -65,7 +65,7 @@ double stats_percentile(const double *sorted, size_t n, double p)
 {
     if (n == 0 || !(p >= 0 && p <= 100))
         return NAN;
-    /* p * n before the division: exact for whole p, so that p90 of 10 is the 9th and not the 10th. */
+    /* p * n before the division: exact for whole p; p90 of 10 is the 9th and not the 10th. */
     double rank = ceil(p * (double)n / 100 - 1e-9);
     size_t k = rank < 1 ? 1 : (size_t)rank;
     return sorted[(k > n ? n : k) - 1];

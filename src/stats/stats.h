@@ -18,16 +18,19 @@ double stats_percentile(const double *sorted, size_t n, double p);
 size_t stats_percentile_needs(double p);
 
 /* Distribution-free 95 % confidence interval of the median of sorted x by binomial order
- * statistics; returns 0 and sets both to NaN when n < 6. */
+ * statistics (Conover, Practical Nonparametric Statistics); returns 1, or 0 with both NaN when
+ * n < 6. */
 int stats_median_ci95(const double *sorted, size_t n, double *low, double *high);
 
 double stats_mean(const double *x, size_t n);      /* NaN for n = 0 */
 double stats_sd(const double *x, size_t n);        /* sample, n - 1; NaN for n < 2 */
 
 /* Mann-Kendall trend test over x in time order (Kendall, Rank Correlation Methods; ties corrected,
- * normal approximation with continuity): two-sided p; NaN for n < 4 or where a value is NaN. O(n^2): give it at most ~ 500 points. */
+ * normal approximation with continuity): two-sided p; NaN for n < 4 or where a value is NaN.
+ * O(n^2): give it at most ~ 500 points. */
 double stats_trend_p(const double *x, size_t n);
-/* Theil-Sen slope per step (Sen 1968: median of pairwise slopes). scratch holds n*(n-1)/2 doubles. */
+/* Theil-Sen slope per step (Sen 1968: median of pairwise slopes). scratch holds n*(n-1)/2
+ * doubles. */
 double stats_slope(const double *x, size_t n, double *scratch);
 
 /* Bounds of (a*w1 + b*c1) / (a*w2 + b*c2) over a in [a0,a1], b in [b0,b1]: the ratio of two

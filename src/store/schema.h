@@ -14,8 +14,9 @@ enum {
 extern const char *const schema_scripts[];
 extern const int schema_version;
 
-/* Brings db to version `version` by running scripts[from..version) in one transaction. Refuses with
- * ERROR_FORMAT, before anything is changed, a database that is not ours or is of a newer version. */
+/* Brings db to version `version` by running scripts[from..version) in one transaction. Refuses
+ * with ERROR_FORMAT, before anything is changed, a database that is not ours or is of a newer
+ * version. */
 int schema_migrate(sqlite3 *db, const char *path, const char *const *scripts, int version,
                    struct error *e);
 

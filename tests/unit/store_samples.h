@@ -188,7 +188,8 @@ static void sample_campaign(struct store_campaign *c)
     c->host = json_pack("{s:s,s:i}", "cpu", "AMD EPYC", "cores", 2);
     c->model_count = 2;
     c->models = calloc(2, sizeof *c->models);
-    c->models[0] = (struct store_model){"a", "/models/a.onnx", "onnx", "00ff", 25557032, 4089184256};
+    c->models[0] = (struct store_model){"a", "/models/a.onnx", "onnx", "00ff", 25557032,
+                                        4089184256};
     c->models[1] = (struct store_model){"b", "/models/b.onnx", "onnx", "", -1, -1};
     c->cell_count = 3;
     c->cells = calloc(3, sizeof *c->cells);

@@ -1,4 +1,4 @@
-/* Each allocation of the store's own failing in turn: an error, no crash, no leak, no half block. */
+/* Each allocation of the store's own failing in turn: an error, no crash, no leak. */
 #include "store_samples.h"
 
 void *__real_malloc(size_t size);

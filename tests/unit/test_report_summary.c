@@ -215,7 +215,8 @@ static void provenances_do_not_mix(void **context)
     assert_int_equal(r.groups[0].ranked, 2);
     assert_string_equal(r.rows[0].label, "e");
     assert_string_equal(r.rows[1].label, "b");
-    assert_string_equal(find(&r, "a")->rank_reason, "energy is estimated where others' is measured");
+    assert_string_equal(find(&r, "a")->rank_reason,
+                        "energy is estimated where others' is measured");
     assert_string_equal(find(&r, "d")->rank_reason, "energy is none where others' is measured");
     report_release(&r);
     store_campaign_release(&c);

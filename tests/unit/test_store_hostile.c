@@ -334,8 +334,8 @@ static void a_bomb_is_refused(void **context)
     sqlite3 *db;
     sqlite3_stmt *q;
     assert_int_equal(sqlite3_open(sample_path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_prepare_v2(db, "UPDATE block SET latency_count = ?, latencies_zstd = ?",
-                                        -1, &q, NULL), SQLITE_OK);
+    static const char update[] = "UPDATE block SET latency_count = ?, latencies_zstd = ?";
+    assert_int_equal(sqlite3_prepare_v2(db, update, -1, &q, NULL), SQLITE_OK);
     sqlite3_bind_int64(q, 1, COUNT);
     sqlite3_bind_blob64(q, 2, frame, used, SQLITE_STATIC);
     assert_int_equal(sqlite3_step(q), SQLITE_DONE);
