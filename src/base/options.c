@@ -96,8 +96,11 @@ int options_parse(const struct option_spec *specs, size_t count, int argc, char 
     size_t most = (size_t)argc + 1;
     *out = (struct option_list){.options = calloc(most, sizeof *out->options),
                                 .operands = calloc(most, sizeof *out->operands)};
-    int result = out->options && out->operands ? 0 : error_memory(e);
-    int only_operands = 0;
+    if (!out->options || !out->operands) {
+        options_release(out);
+        return error_memory(e);
+    }
+    int result = 0, only_operands = 0;
     while (!result && p.next < argc) {
         const char *argument = argv[p.next++];
         if (!only_operands && !strcmp(argument, "--"))

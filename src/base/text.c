@@ -37,9 +37,9 @@ static int is_number_start(const char *text)
 int text_to_double(const char *text, const char *what, double low, double high, double *out,
                    struct error *e)
 {
-    char *end;
+    char *end = NULL;
     double value = is_number_start(text) ? strtod(text, &end) : NAN;
-    if (isnan(value) || *end)
+    if (!end || *end || isnan(value))
         return error_set(e, ERROR_USAGE, "%s '%.60s' is not a number", what, text);
     if (value < low || value > high)
         return error_set(e, ERROR_USAGE, "%s %.60s is outside %g..%g", what, text, low, high);

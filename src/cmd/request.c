@@ -127,7 +127,7 @@ static int parse_providers(struct request *r, const struct option_list *options,
     if (!text)
         return 0;
     int result = text_split(text, "provider", REQUEST_LIST_MAX, &r->providers, &r->provider_count, e);
-    for (size_t i = 0; i < r->provider_count && !result; i++) {
+    for (size_t i = 0; !result && r->providers && i < r->provider_count; i++) {
         int known = 0;
         for (size_t k = 0; k < r->runtime_count; k++)
             known |= has_name(r->runtimes[k]->providers, r->providers[i]);
@@ -409,7 +409,7 @@ int request_cells(const struct request *r, const struct cell *model, struct cell
             continue;
         if (!r->providers)
             result = provider_cells(r, model, runtime, runtime->providers[0], cells, count, e);
-        for (size_t p = 0; p < r->provider_count && !result; p++)
+        for (size_t p = 0; r->providers && p < r->provider_count && !result; p++)
             if (has_name(runtime->providers, r->providers[p]))
                 result = provider_cells(r, model, runtime, r->providers[p], cells, count, e);
     }

@@ -65,8 +65,9 @@ static size_t part_medians(uint64_t *latency_ns, size_t n, double *points)
     size_t parts = n < TREND_POINTS ? n : TREND_POINTS;
     for (size_t i = 0; i < parts; i++) {
         size_t begin = i * n / parts, end = (i + 1) * n / parts;
+        size_t middle = begin + (end - begin) / 2;
         stats_sort_u64(latency_ns + begin, end - begin);
-        points[i] = (double)latency_ns[begin + (end - begin) / 2];
+        points[i] = (double)latency_ns[middle];
     }
     return parts;
 }

@@ -102,21 +102,35 @@ static int rule_from_range(struct input_rule *r, const struct measure_options *o
     return 0;
 }
 
+/* Exactly `count` finite numbers, each after one space; 1 when they are there. */
+static int parse_numbers(const char *text, int count, double *first, double *second)
+{
+    double *out[] = {first, second};
+    for (int i = 0; i < count; i++) {
+        char *end;
+        if (*text != ' ')
+            return 0;
+        *out[i] = strtod(text + 1, &end);
+        if (end == text + 1 || !isfinite(*out[i]))
+            return 0;
+        text = end;
+    }
+    return !*text;
+}
+
 static int rule_from_metadata(struct input_rule *r, const struct onnx_model *m)
 {
     static const char *const kinds[] = {[INPUT_NORMAL] = "normal", [INPUT_UNIFORM] = "uniform",
                                         [INPUT_CONSTANT] = "constant"};
-    char key[192], kind[16];
+    char key[192];
     snprintf(key, sizeof key, "wattle.input.%s", r->name);
     const char *text = onnx_metadata_find(m, key);
-    if (!text)
-        return 0;
-    int n = sscanf(text, "%15s %lf %lf", kind, &r->a, &r->b);
-    for (int k = INPUT_NORMAL; n >= 2 && k <= INPUT_CONSTANT; k++) {
-        if (strcmp(kind, kinds[k]) || (k != INPUT_CONSTANT && n != 3))
+    for (int k = INPUT_NORMAL; text && k <= INPUT_CONSTANT; k++) {
+        size_t size = strlen(kinds[k]);
+        if (strncmp(text, kinds[k], size) || text[size] != ' ')
             continue;
         r->kind = (enum input_kind)k;
-        return isfinite(r->a) && (n < 3 || isfinite(r->b));
+        return parse_numbers(text + size, k == INPUT_CONSTANT ? 1 : 2, &r->a, &r->b);
     }
     return 0;
 }
