@@ -3,7 +3,6 @@
 #include "engine_model.h"
 
 #include "engine/pass.h"
-#include "model/zoo.h"
 
 /* Runs original and rewritten graph on the same random inputs. */
 static void compare(struct model_builder *b, const struct graph *before, const struct graph *after,
