@@ -114,12 +114,18 @@ static void write_estimate(double j, double low, double high, char *text)
              high);
 }
 
+static const char *format_missing(char text[2 * FORMAT_SIZE])
+{
+    snprintf(text, 2 * FORMAT_SIZE, "-");
+    return text;
+}
+
 const char *format_energy(const struct summary *s, double unit, int utf8,
                           char text[2 * FORMAT_SIZE])
 {
     double j = s->j / unit, low = s->j_low / unit, high = s->j_high / unit;
     if (s->provenance == WATTLE_NONE || !(fabs(j) < 1e15))
-        return strcpy(text, "-");
+        return format_missing(text);
     if (s->provenance == WATTLE_ESTIMATED && fabs(low) < 1e15 && fabs(high) < 1e15) {
         write_estimate(j, low, high, text);
         return text;
@@ -128,15 +134,17 @@ const char *format_energy(const struct summary *s, double unit, int utf8,
     snprintf(text, 2 * FORMAT_SIZE, "%.*f", decimals, j);
     if (high - low < 1e15)
         append_half(text, (high - low) / 2, decimals, utf8);
+    size_t n = strlen(text);
     if (s->provenance != WATTLE_MEASURED)
-        strcat(text, s->provenance == WATTLE_INTEGRATED ? " i" : " e");
+        snprintf(text + n, 2 * FORMAT_SIZE - n,
+                 s->provenance == WATTLE_INTEGRATED ? " i" : " e");
     return text;
 }
 
 const char *format_ratio(const struct summary *s, int utf8, char text[2 * FORMAT_SIZE])
 {
     if (!s->rank || !(s->ratio < 1e6))
-        return strcpy(text, "-");
+        return format_missing(text);
     int decimals = format_decimals(s->ratio, 3);
     snprintf(text, 2 * FORMAT_SIZE, "%.*f", decimals, s->ratio);
     double half = fmax(s->ratio_high - s->ratio, s->ratio - s->ratio_low);

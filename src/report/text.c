@@ -1,5 +1,7 @@
 #include "report/format.h"
 
+#include "base/text.h"
+
 #include <langinfo.h>
 #include <libsmartcols.h>
 #include <math.h>
@@ -19,8 +21,9 @@ struct report_style report_style_of(FILE *out)
     struct winsize window;
     if (terminal && !ioctl(fileno(out), TIOCGWINSZ, &window) && window.ws_col > 0)
         style.width = window.ws_col;
-    if (columns && atoi(columns) > 0)
-        style.width = atoi(columns);
+    int64_t wanted;
+    if (columns && !text_to_int(columns, "COLUMNS", 1, INT32_MAX, &wanted, NULL))
+        style.width = (int)wanted;
     style.width = style.width < 80 ? 80 : style.width > 200 ? 200 : style.width;
     return style;
 }

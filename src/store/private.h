@@ -14,8 +14,8 @@ struct store {
 #define CAMPAIGN_COLUMNS "uuid, host_title, version, started_ns, command, seed, duration_s, blocks"
 #define MODEL_COLUMNS "name, path, format, sha256, parameters, macs"
 #define CELL_COLUMNS                                                                               \
-    "model_position, model, path, format, runtime, provider, precision, spin, batch, threads, "    \
-    "instances"
+    "model_position, model, path, format, runtime, provider, precision, spin, options, batch, "    \
+    "threads, instances"
 #define AGREEMENT_COLUMNS                                                                          \
     "agreement_reference, agreement_max_rel_error, agreement_ok, agreement_detail"
 #define BLOCK_COLUMNS                                                                              \

@@ -333,6 +333,7 @@ static void get_cell(struct sql *q, struct store_cell *cell, size_t model_count)
     sql_get_text(q, c->provider, sizeof c->provider);
     sql_get_text(q, c->precision, sizeof c->precision);
     sql_get_text(q, c->spin, sizeof c->spin);
+    sql_get_text(q, c->options, sizeof c->options);
     c->batch = sql_get_int(q, INT64_MIN, INT64_MAX);
     c->threads = (int)sql_get_int(q, INT32_MIN, INT32_MAX);
     c->instances = (int)sql_get_int(q, INT32_MIN, INT32_MAX);

@@ -51,6 +51,7 @@ static const char version_1[] =
     " provider TEXT NOT NULL,"
     " precision TEXT NOT NULL,"
     " spin TEXT NOT NULL,"
+    " options TEXT NOT NULL," /* of the provider, a JSON object */
     " batch INTEGER NOT NULL,"
     " threads INTEGER NOT NULL,"
     " instances INTEGER NOT NULL,"

@@ -164,7 +164,7 @@ static int put_cell(sqlite3 *db, const struct store_campaign *c, size_t index, s
     struct sql q;
     sql_open(&q, db, "cell",
              "INSERT INTO cell (campaign_id, position, " CELL_COLUMNS ", " AGREEMENT_COLUMNS ")"
-             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", e);
+             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", e);
     sql_put_int(&q, c->id);
     sql_put_int(&q, (int64_t)index);
     sql_put_int(&q, (int64_t)c->cells[index].model);
@@ -175,6 +175,7 @@ static int put_cell(sqlite3 *db, const struct store_campaign *c, size_t index, s
     sql_put_text(&q, cell->provider);
     sql_put_text(&q, cell->precision);
     sql_put_text(&q, cell->spin);
+    sql_put_text(&q, cell->options);
     sql_put_int(&q, cell->batch);
     sql_put_int(&q, cell->threads);
     sql_put_int(&q, cell->instances);

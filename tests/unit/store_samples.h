@@ -172,6 +172,7 @@ static void sample_cell(struct store_cell *c, const char *runtime, size_t model)
     snprintf(cell->provider, sizeof cell->provider, "cpu");
     snprintf(cell->precision, sizeof cell->precision, "f32");
     snprintf(cell->spin, sizeof cell->spin, "off");
+    snprintf(cell->options, sizeof cell->options, "{\"tuning\":\"off\"}");
     cell->batch = 64;
     cell->threads = 2;
     cell->instances = 1;
@@ -325,6 +326,7 @@ static void same_cell(const struct cell *a, const struct cell *b)
     SAME_TEXT(a, b, provider);
     SAME_TEXT(a, b, precision);
     SAME_TEXT(a, b, spin);
+    SAME_TEXT(a, b, options);
     SAME(a, b, batch);
     SAME(a, b, threads);
     SAME(a, b, instances);
