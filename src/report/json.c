@@ -25,6 +25,12 @@ static void set_number(struct object o, const char *key, double x)
     set(o, key, isfinite(x) ? json_real(x) : json_null());
 }
 
+/* Bytes come as double because missing is NaN; beyond 2^53 there are none. */
+static void set_bytes(struct object o, const char *key, double x)
+{
+    set(o, key, x >= 0 && x < 0x1p53 ? json_integer((json_int_t)x) : json_null());
+}
+
 static void set_int(struct object o, const char *key, int64_t n)
 {
     set(o, key, json_integer((json_int_t)n));
@@ -171,7 +177,7 @@ static void set_rates(struct object o, const struct summary *s)
     set_number(o, "cpu_user_s_per_inference", s->cpu_user_s);
     set_number(o, "cpu_system_s_per_inference", s->cpu_system_s);
     set_number(o, "cpu_percent", s->cpu_percent);
-    set_number(o, "rss_peak_bytes", s->rss_peak_bytes);
+    set_bytes(o, "rss_peak_bytes", s->rss_peak_bytes);
     set_number(o, "context_switches_per_inference", s->context_switches);
     set_number(o, "page_faults_per_inference", s->page_faults);
     set(o, "gpu_percent", json_null());
@@ -309,7 +315,7 @@ static void set_block(struct object o, const struct record *r)
     set_number(o, "wall_s", r->wall_s);
     set_number(o, "user_s", r->user_s);
     set_number(o, "system_s", r->system_s);
-    set_number(o, "rss_peak_bytes", r->rss_peak_bytes ? (double)r->rss_peak_bytes : NAN);
+    set_bytes(o, "rss_peak_bytes", r->rss_peak_bytes ? (double)r->rss_peak_bytes : NAN);
     set_block_energy(o, r);
     set_text(o, "verdict", verdict_name(r->verdict));
     set_block_reasons(o, r->reasons);

@@ -140,11 +140,11 @@ static void unload(void *state)
     free(f);
 }
 
-static void describe(const struct fake *f, struct adapter_loaded *out)
+static void describe(const struct fake *f, const char *provider, struct adapter_loaded *out)
 {
     out->version = "1";
     out->library = "fake";
-    out->provider = "cpu";
+    out->provider = provider;
     out->settings = f->settings;
     size_t bytes = (size_t)f->batch * WIDTH * sizeof(float);
     struct adapter_tensor tensor = {
@@ -167,7 +167,9 @@ static int prepare(struct fake *f, const struct adapter_request *r, struct error
     f->random = 88172645463325252u;
     f->y = calloc((size_t)r->batch, WIDTH * sizeof(float));
     f->settings = json_pack("{s:i,s:s,s:s}", "threads", r->threads, "work", f->script.work,
-                            "provider", "cpu");
+                            "provider", r->provider);
+    if (!strcmp(r->provider, "wrong"))
+        f->script.wrong_output += 0.5;
     if (!f->y || !f->settings)
         return error_memory(e);
     f->null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
@@ -197,7 +199,7 @@ static int load(const struct adapter_request *r, void **state, struct adapter_lo
         fprintf(stderr, "%s\n", f->script.log);
     f->now_ns = clock_monotonic_ns() + (uint64_t)f->script.load_us * NS_PER_US;
     clock_sleep_until_ns(f->now_ns);
-    describe(f, out);
+    describe(f, r->provider, out);
     *state = f;
     return 0;
 }
@@ -322,7 +324,8 @@ static const void *output(void *state, size_t index, struct adapter_tensor *tens
     return f->y;
 }
 
-static const char *const providers[] = {"cpu", NULL};
+/* "wrong" adds 0.5 to one element of its output. */
+static const char *const providers[] = {"cpu", "wrong", NULL};
 static const char *const precisions[] = {"f32", NULL};
 
 const struct adapter adapter_fake = {

@@ -34,8 +34,18 @@ in_err "signal 9"
 expect 3 fake --provider-option exit_at_run=1
 nothing_runs
 
+# Outputs that differ: exit 5, the first differing element is named, and the row is not ranked.
+expect 5 fake --provider cpu,wrong --json "$dir/w.json"
+in_out "DIFFER"; in_out "y[0,7]"
+json "$dir/w.json" '[.cells[] | {(.provider): [.agreement.ok, .rank]}] | add
+    | .wrong == [false, null] and .cpu[1] == 1'
+
+# What is written holds to the published schema.
+"$here/validate_json.py" "$root/docs/wattle-1.schema.json" "$dir"/[abw].json >"$dir/out" 2>"$dir/err" ||
+    [ $? -eq 77 ] || fail "not wattle/1"
+
 # The store has kept every campaign.
 kept=$(python3 -c 'import sqlite3, sys
 print(sqlite3.connect(sys.argv[1]).execute("select count(*) from campaign").fetchone()[0])' \
     "$WATTLE_HOME/wattle.db")
-[ "$kept" -eq 7 ] || fail "the store has $kept campaigns instead of 7"
+[ "$kept" -eq 8 ] || fail "the store has $kept campaigns instead of 8"
