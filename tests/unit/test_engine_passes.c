@@ -595,6 +595,81 @@ static void test_no_attention(void **state)
               "Transpose MatMul Div Add Softmax MatMul Transpose Reshape MatMul+Add+Add", 1e-5);
 }
 
+static struct onnx_node *find_node(struct model_builder *b, const char *output)
+{
+    for (size_t i = 0; i < b->model.node_count; i++)
+        if (!strcmp(b->nodes[i].outputs[0], output))
+            return &b->nodes[i];
+    fail_msg("no node makes %s", output);
+    return NULL;
+}
+
+static void set_inputs(struct model_builder *b, const char *output, const char *inputs)
+{
+    struct onnx_node *n = find_node(b, output);
+    n->inputs = model_names(b, inputs, &n->input_count);
+}
+
+/* q, k and v are no products. */
+static void use_activations(struct model_builder *b)
+{
+    static const char *const names[] = {"q", "k", "v"}, *const ops[] = {"Relu", "Neg", "Abs"};
+    for (int i = 0; i < 3; i++) {
+        find_node(b, names[i])->op_type = ops[i];
+        set_inputs(b, names[i], "x");
+    }
+}
+
+static void use_other_input(struct model_builder *b)
+{
+    model_input(b, "other", DTYPE_F32, 3, 2, 5, WIDTH);
+    set_inputs(b, "k.p", "other k.w");
+}
+
+/* A factor of v is not one of the scores. */
+static void scale_values(struct model_builder *b)
+{
+    struct onnx_node scaled = *find_node(b, "s1"), *reshape = find_node(b, "v.4");
+    scaled.inputs = model_names(b, "v two", &scaled.input_count);
+    scaled.outputs = model_names(b, "v.scaled", &scaled.output_count);
+    set_inputs(b, "v.4", "v.scaled heads");
+    memmove(reshape + 1, reshape,
+            (size_t)(b->nodes + b->model.node_count++ - reshape) * sizeof *reshape);
+    *reshape = scaled;
+}
+
+/* Attention still: what was k asks what was q. */
+static void exchange(struct model_builder *b)
+{
+    int64_t *k = (int64_t *)(uintptr_t)find_node(b, "k.h")->attributes[0].ints;
+    int64_t *q = (int64_t *)(uintptr_t)find_node(b, "q.h")->attributes[0].ints;
+    k[2] = q[3] = 1;
+    k[3] = q[2] = 3;
+    set_inputs(b, "s", "k.h q.h");
+}
+
+static void test_nearly_attention(void **state)
+{
+    (void)state;
+    static void (*const variants[])(struct model_builder *) = {use_activations, use_other_input,
+                                                               scale_values, exchange};
+    for (int i = 0; i < 4; i++) {
+        struct model_builder *b = attention_model(ZOO);
+        struct graph before, after;
+        struct error e;
+        variants[i](b);
+        model_build(b, &before);
+        model_build(b, &after);
+        assert_int_equal(pass_run(&after, &e), 0);
+        assert_int_equal(model_count(&after, "wattle", "Attention"), variants[i] == exchange);
+        check_graph(&after);
+        compare(b, &before, &after, 1e-5);
+        graph_release(&before);
+        graph_release(&after);
+        model_free(b);
+    }
+}
+
 /* Passes may leave their memory unused, but must not fail for want of it. */
 static void test_no_memory(void **state)
 {
@@ -625,6 +700,7 @@ int main(void)
         cmocka_unit_test(test_gelu),         cmocka_unit_test(test_no_gelu),
         cmocka_unit_test(test_layernorm),    cmocka_unit_test(test_no_layernorm),
         cmocka_unit_test(test_attention),    cmocka_unit_test(test_no_attention),
+        cmocka_unit_test(test_nearly_attention),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
