@@ -90,3 +90,12 @@ char *arena_format(struct arena *a, const char *format, ...)
     va_end(args);
     return text;
 }
+
+int arena_owns(const struct arena *a, const void *p)
+{
+    uintptr_t at = (uintptr_t)p;
+    for (const struct arena_block *b = a->blocks; b; b = b->next)
+        if (at >= (uintptr_t)b->data && at < (uintptr_t)b->data + b->size)
+            return 1;
+    return 0;
+}

@@ -20,5 +20,7 @@ void *arena_array(struct arena *a, size_t count, size_t size);
 /* NUL-terminated copy of size bytes. */
 char *arena_text(struct arena *a, const char *text, size_t size);
 char *arena_format(struct arena *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Whether the arena handed out this memory. */
+int arena_owns(const struct arena *a, const void *p);
 
 #endif

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FORMS = 2, FORGET_BYTES_MIN = 64 * 1024 };
+enum { FORMS = 2 };
 
 /* Where a value is at this point of building. */
 struct home {
@@ -317,39 +317,22 @@ int builder_pack(struct builder *b, const void *data, const struct layout *from,
 
 /* ---- the walk over the graph ---- */
 
-static int still_needed(const struct builder *b, const char *data, size_t bytes)
+/* Weights that were packed and that nobody reads again leave memory. */
+static void finish_constant(struct builder *b, int value)
 {
-    for (int i = 0; i < b->graph->value_count; i++) {
-        const struct value *v = value_of(b, i);
-        const char *other = v->constant;
-        if (!other || (!home_of(b, i)->raw && home_of(b, i)->pending == 0))
-            continue;
-        if (other < data + bytes && data < other + shape_bytes(&v->shape, v->type))
-            return 1;
-    }
-    return 0;
-}
-
-/* Weights that were packed and that nobody reads again leave memory: their pages would otherwise
- * double what the model takes. */
-static void forget(struct builder *b, int value)
-{
-    const struct value *v = value_of(b, value);
-    if (b->keep_constants || !v->constant || home_of(b, value)->pending || home_of(b, value)->raw)
+    if (b->keep_constants || !value_of(b, value)->constant || home_of(b, value)->raw)
         return;
-    size_t bytes = (size_t)shape_bytes(&v->shape, v->type);
-    if (bytes >= FORGET_BYTES_MIN && !still_needed(b, v->constant, bytes))
-        memory_forget(v->constant, bytes);
+    b->graph->values[value].uses--;
+    graph_forget(b->graph, value);
 }
 
 static void finish_node(struct builder *b, const struct node *n)
 {
     for (int i = 0; i < n->input_count; i++)
-        if (n->inputs[i] != NO_VALUE)
+        if (n->inputs[i] != NO_VALUE) {
             home_of(b, home_of(b, n->inputs[i])->root)->pending--;
-    for (int i = 0; i < n->input_count; i++)
-        if (n->inputs[i] != NO_VALUE)
-            forget(b, n->inputs[i]);
+            finish_constant(b, n->inputs[i]);
+        }
 }
 
 static int start(struct builder *b, struct error *e)

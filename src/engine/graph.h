@@ -149,6 +149,11 @@ void graph_replace(struct graph *g, int from, int to);
 /* Drops dead nodes and nodes whose outputs nobody reads; keeps order; fixes producers. */
 void graph_sweep(struct graph *g);
 
+/* Gives back the pages of a large constant when nobody reads its data any more: weights that were
+ * rewritten or packed would otherwise count twice in what the process takes. Only for data in the
+ * model's map or the graph's own memory. */
+void graph_forget(const struct graph *g, int value);
+
 /* Runs one node's reference kernel; data[v] is the memory of value v, constants excepted. */
 int graph_run_node(const struct graph *g, const struct node *n, void *const *data, struct error *e);
 

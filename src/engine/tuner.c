@@ -6,6 +6,7 @@
 #include <time.h>
 
 enum { RUNS_MIN = 2, RUNS_MAX = 8, ENOUGH_NS = 600 * 1000, ALIGNMENT = 4096 };
+enum { WORKSPACE_MAX = 6 << 20 };
 
 void tuner_release(struct tuner *t)
 {
@@ -24,6 +25,8 @@ void *tuner_memory(struct tuner *t, size_t bytes)
 {
     if (bytes <= t->workspace_bytes)
         return t->workspace.data;
+    if (bytes > WORKSPACE_MAX)
+        return NULL;
     memory_block_unmap(&t->workspace);
     t->workspace_bytes = 0;
     if (memory_block_map(&t->workspace, bytes))

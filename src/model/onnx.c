@@ -349,6 +349,8 @@ static int set_up(struct onnx_file *f, const char *path, struct error *e)
     arena_init(&f->arena, limit);
     f->model.producer = "";
     f->model.file_bytes = f->map.size;
+    f->model.map = f->map.data;
+    f->model.map_bytes = f->map.size;
     f->model.path = arena_text(&f->arena, path, strlen(path));
     return f->model.path ? 0 : error_memory(e);
 }

@@ -7,9 +7,9 @@
 
 enum { SLOT_X, SLOT_WEIGHTS, SLOT_BIAS, SLOT_RESIDUAL, SLOT_Y, SLOT_SCRATCH };
 
-/* Larger tiles quadruple the weights: not where those would fill memory and be streamed each run.
- * With few channels the transforms outweigh what they save. */
-enum { LARGE_TILE_WEIGHTS_MAX = 4 << 20, CHANNELS_MIN = 32 };
+/* Transformed weights are 16/9 or 4 times as large: not where they would fill memory and have to be
+ * streamed in each run. With few channels the transforms outweigh what they save. */
+enum { WEIGHTS_MAX = 8 << 20, LARGE_TILE_WEIGHTS_MAX = 4 << 20, CHANNELS_MIN = 32 };
 
 struct plan {
     struct winograd winograd;
@@ -60,7 +60,7 @@ static int make_plan(struct builder *b, const struct conv_job *job, int number, 
     p->src = channels_last ? last : layout_blocked8(b->onednn, x);
     p->dst = channels_last ? layout_channels_last(b->onednn, y) : layout_blocked8(b->onednn, y);
     winograd_prepare(w);
-    if (w->m == 4 && winograd_weight_bytes(w) > LARGE_TILE_WEIGHTS_MAX)
+    if (winograd_weight_bytes(w) > (w->m == 4 ? LARGE_TILE_WEIGHTS_MAX : WEIGHTS_MAX))
         return -1;
     return p->src && p->dst ? 0 : -1;
 }

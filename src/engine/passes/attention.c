@@ -241,8 +241,11 @@ static void fuse(struct graph *g, const struct found *f)
     if (qkv < 0)
         return;
     place_attention(g, f, qkv);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 3; i++) {
+        int old = g->nodes[linears[i]].inputs[1];
         graph_kill(g, linears[i]);
+        graph_forget(g, old);
+    }
     place_linear(g, slot, &merged, qkv);
 }
 

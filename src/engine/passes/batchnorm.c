@@ -109,6 +109,7 @@ static int has_constant_weights(const struct graph *g, int conv)
 static int fold_reader(struct graph *g, int *conv, struct affine *a, struct error *e, int *code)
 {
     int value = g->nodes[*conv].outputs[0], user = graph_single_user(g, value), w, bias;
+    int old = g->nodes[*conv].inputs[1];
     if (user < 0)
         return 0;
     if (!read_batch_norm(g, user, a) && !read_binary(g, user, value, a))
@@ -120,6 +121,7 @@ static int fold_reader(struct graph *g, int *conv, struct affine *a, struct erro
         return 0;
     fuse_input(g, user, 1, w);
     fuse_input(g, user, 2, bias);
+    graph_forget(g, old);
     g->nodes[user].a.has_bias = 1;
     *conv = user;
     return 1;
