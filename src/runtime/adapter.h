@@ -22,7 +22,10 @@ struct adapter_dim {
 /* What the parent asks for. Strings live as long as the adapter. */
 struct adapter_request {
     const char *model;      /* path */
+    const char *library;    /* of the installation the parent chose (found.h); "" when built in */
     const char *provider;   /* one of the adapter's providers */
+    const char *provider_library; /* plug-in execution provider to register; "" for none */
+    int require_provider;   /* 1: nodes that fall back to another provider are an error */
     const char *precision;  /* "f32" */
     const char *spin;       /* "off", "default" or microseconds */
     int threads;
