@@ -91,13 +91,16 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(archives)
 # A second make, because pkg-config knows the packages only once they are installed.
 run:
 	tools/packages run
-	$(MAKE) --no-print-directory all
+	$(MAKE) --no-print-directory -j$$(nproc) all
 	$(program) run resnet50 mobilenet_v2 bert_base -b 1 --blocks 3 --verify || \
 	    { [ $$? -eq 3 ] && echo "make run: completed, but the machine was too busy for valid figures"; }
 
 check:
 	tools/packages check
+	$(MAKE) --no-print-directory -j$$(nproc) build-tests
 	$(MAKE) --no-print-directory check-all
+
+build-tests: all $(unit_tests) $(BUILD)/tools/sysroot_writer
 
 check-all: check-folders check-clang check-unit check-cli
 
@@ -124,4 +127,4 @@ clean:
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
-.PHONY: all run check check-all check-unit check-cli check-folders check-clang clean
+.PHONY: all run check build-tests check-all check-unit check-cli check-folders check-clang clean
