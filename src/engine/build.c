@@ -291,6 +291,8 @@ static int reads_shape_only(const struct node *n)
 
 static int is_foldable(const struct graph *g, const struct node *n)
 {
+    if (n->op->heavy)
+        return 0;
     for (int i = 0; i < n->input_count && !reads_shape_only(n); i++)
         if (n->inputs[i] != NO_VALUE && !g->values[n->inputs[i]].constant)
             return 0;

@@ -86,6 +86,8 @@ struct op {
                      struct error *e);
     enum op_copy copy;
     int64_t (*macs)(const struct graph *g, const struct node *n); /* NULL: none */
+    int heavy; /* its work is not in proportion to its elements, nor told by macs: never folded, so
+                  that a file cannot make loading slow */
     const void *detail; /* the family's own: which row of its table */
 };
 

@@ -223,6 +223,6 @@ static const struct op ops[] = {
     {OP("BatchNormalization", 5, 5, 1, infer_batch_norm, run_batch_norm)},
     {OP_SINCE(17, 99, "LayerNormalization", 2, 3, 3, infer_layer_norm, run_layer_norm)},
     {OP("InstanceNormalization", 3, 3, 1, infer_instance_norm, run_instance_norm)},
-    {OP("LRN", 1, 1, 1, infer_lrn, run_lrn)},
+    {OP("LRN", 1, 1, 1, infer_lrn, run_lrn), .heavy = 1},
 };
 const struct op_family family_norm = OP_FAMILY(ops);

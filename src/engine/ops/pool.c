@@ -244,8 +244,8 @@ static int run_global_max(const struct node *n, const struct tensor *in, struct 
 }
 
 static const struct op ops[] = {
-    {OP("MaxPool", 1, 1, 2, infer_max_pool, run_max_pool)},
-    {OP("AveragePool", 1, 1, 1, infer_average_pool, run_average_pool)},
+    {OP("MaxPool", 1, 1, 2, infer_max_pool, run_max_pool), .heavy = 1},
+    {OP("AveragePool", 1, 1, 1, infer_average_pool, run_average_pool), .heavy = 1},
     {OP("GlobalAveragePool", 1, 1, 1, infer_global, run_global_average)},
     {OP("GlobalMaxPool", 1, 1, 1, infer_global, run_global_max)},
 };
