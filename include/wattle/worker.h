@@ -18,6 +18,9 @@
  *     -> {"ok":true,"protocol":1,"worker":"wattle 0.1.0"}
  *   {"op":"load","runtime":"builtin","provider":"cpu","model":"/path/m.onnx","devices":[],
  *    "threads":2,"batch":1,"precision":"f32","spin":"off","dims":{"N":1},"options":{}}
+ *     may have "library":"/path/lib.so" (the runtime's installation), "provider_library":"",
+ *     "require_provider":0 (1: no other provider may take over a node), and "shapes":
+ *     {"input":[1,3,224,224]}, the whole sizes of inputs
  *     -> {"ok":true,"load_ns":N,"runtime":"builtin","version":"0.1.0","library":"...",
  *         "provider":"cpu","settings":{...effective...},
  *         "inputs":[{"name":"input","type":"float32","shape":[1,3,224,224]}],"outputs":[...]}

@@ -19,6 +19,14 @@ struct adapter_dim {
     int64_t value;
 };
 
+/* The sizes an input is to have, from whoever could read the model file: a runtime that forgets the
+ * names of symbolic dimensions (OpenVINO) cannot use adapter_dim. */
+struct adapter_shape {
+    const char *name;
+    int rank;
+    int64_t dims[ADAPTER_RANK_MAX];
+};
+
 /* What the parent asks for. Strings live as long as the adapter. */
 struct adapter_request {
     const char *model;      /* path */
@@ -32,6 +40,8 @@ struct adapter_request {
     int64_t batch;
     const struct adapter_dim *dims;
     size_t dim_count;
+    const struct adapter_shape *shapes; /* of the inputs it knows, whole; may be none */
+    size_t shape_count;
     json_t *options;        /* object: provider options, KEY=VALUE; unknown keys are refused */
 };
 

@@ -15,6 +15,7 @@ struct child {
     void *state;
     json_t *request;                 /* the "load" command: the adapter's strings live in it */
     struct adapter_dim dims[ADAPTER_DIM_MAX];
+    struct adapter_shape shapes[ADAPTER_TENSOR_MAX];
     struct adapter_loaded loaded;
 
     struct wattle_ring *ring;

@@ -71,6 +71,16 @@ static int map_inputs(size_t bytes, uint8_t **out, struct error *e)
     return 0;
 }
 
+/* Shows the runtime each set once, so that what an adapter makes for memory it has not seen before
+ * (a tensor object) is not made inside the window. */
+static int bind_each_set(struct child *c, struct error *e)
+{
+    int code = 0;
+    for (uint64_t set = c->sets; !code && set-- > 0;)
+        code = c->adapter->bind(c->state, c->data + (size_t)set * c->loaded.input_count, e);
+    return code;
+}
+
 int child_inputs(struct child *c, json_t *command, json_t *reply, struct error *e)
 {
     (void)reply;
@@ -101,7 +111,7 @@ int child_inputs(struct child *c, json_t *command, json_t *reply, struct error *
     c->inputs_end = bytes;
     c->data = data;
     c->sets = (uint64_t)l.sets;
-    return 0;
+    return bind_each_set(c, e);
 }
 
 void child_release_data(struct child *c)

@@ -50,6 +50,57 @@ static int read_dims(struct child *c, json_t *dims, struct adapter_request *r, s
     return 0;
 }
 
+static int read_shape(const char *name, json_t *sizes, struct adapter_shape *shape, struct error *e)
+{
+    size_t i;
+    json_t *size;
+    if (!json_is_array(sizes) || json_array_size(sizes) > ADAPTER_RANK_MAX)
+        return error_set(e, ERROR_USAGE, "shape of '%.60s' is not an array of at most %d sizes",
+                         name, ADAPTER_RANK_MAX);
+    *shape = (struct adapter_shape){.name = name, .rank = (int)json_array_size(sizes)};
+    json_array_foreach(sizes, i, size) {
+        int64_t value = json_is_integer(size) ? json_integer_value(size) : -1;
+        if (value < 0 || value > DIM_VALUE_MAX)
+            return error_set(e, ERROR_USAGE, "shape of '%.60s': size %zu is not within 0..%d",
+                             name, i, DIM_VALUE_MAX);
+        shape->dims[i] = value;
+    }
+    return 0;
+}
+
+static int read_shapes(struct child *c, json_t *command, struct adapter_request *r,
+                       struct error *e)
+{
+    json_t *shapes, *sizes;
+    const char *name;
+    int code = field_object(command, "shapes", &shapes, e);
+    if (code)
+        return code;
+    if (json_object_size(shapes) > ADAPTER_TENSOR_MAX)
+        return error_set(e, ERROR_USAGE, "\"shapes\" has more than %d members",
+                         ADAPTER_TENSOR_MAX);
+    json_object_foreach(shapes, name, sizes) {
+        code = read_shape(name, sizes, &c->shapes[r->shape_count++], e);
+        if (code)
+            return code;
+    }
+    r->shapes = c->shapes;
+    return 0;
+}
+
+/* The installation and the plug-in that the parent chose; both "" for what is built in. */
+static int read_installation(json_t *command, struct adapter_request *r, struct error *e)
+{
+    int64_t require = 0;
+    int code = field_text(command, "library", "", &r->library, e);
+    if (!code)
+        code = field_text(command, "provider_library", "", &r->provider_library, e);
+    if (!code)
+        code = field_integer_or(command, "require_provider", 0, 1, 0, &require, e);
+    r->require_provider = (int)require;
+    return code;
+}
+
 static int read_names(json_t *command, const struct adapter *a, struct adapter_request *r,
                       struct error *e)
 {
@@ -80,6 +131,8 @@ static int read_numbers(struct child *c, json_t *command, struct adapter_request
         code = field_object(command, "dims", &dims, e);
     if (!code)
         code = read_dims(c, dims, r, e);
+    if (!code)
+        code = read_shapes(c, command, r, e);
     if (!code)
         code = field_object(command, "options", &r->options, e);
     if (!code)
@@ -145,6 +198,8 @@ int child_load(struct child *c, json_t *command, json_t *reply, struct error *e)
         code = find_adapter(runtime, &a, e);
     if (!code)
         code = read_names(command, a, &r, e);
+    if (!code)
+        code = read_installation(command, &r, e);
     if (!code)
         code = read_numbers(c, command, &r, e);
     if (code)
