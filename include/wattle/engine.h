@@ -111,8 +111,9 @@ const void *wattle_engine_output_data(const struct wattle_engine *engine, size_t
  * every run. Data aligned to 64 bytes is fastest. */
 int wattle_engine_bind_input(struct wattle_engine *engine, size_t index, const void *data, char *error);
 
-/* One inference, synchronous: outputs are complete when it returns. Neither allocates nor does
- * I/O. Indices out of range in the data (Gather) are an error, not a crash. */
+/* One inference, synchronous: outputs are complete when it returns. The engine neither allocates
+ * nor does I/O (oneDNN 2.x makes a few small allocations for each of its kernels and frees them at
+ * once). Indices out of range in the data (Gather) are an error, not a crash. */
 int wattle_engine_run(struct wattle_engine *engine, char *error);
 
 void wattle_engine_info(const struct wattle_engine *engine, struct wattle_engine_info *info);
