@@ -10,7 +10,7 @@
 
 /* Elements read and written plus multiply-adds that folding may cost in total. What exceeds it is
  * left for run time: a file cannot make loading slow without bound. */
-static const int64_t fold_budget = (int64_t)1 << 32;
+static const int64_t fold_budget = (int64_t)1 << 30;
 
 struct name {
     const char *text;
@@ -458,6 +458,14 @@ static int add_all(struct build *b, struct error *e)
     return code;
 }
 
+/* Names come from the file: one line of text must stay one, and a terminal must not obey it. */
+static void clean_text(struct error *e)
+{
+    for (char *p = e ? e->text : ""; *p; p++)
+        if ((unsigned char)*p < ' ' || *p == 0x7f)
+            *p = '?';
+}
+
 int graph_build_fed(struct graph *g, const struct onnx_model *model, const struct graph_dim *dims,
                     size_t dim_count, const struct graph_feed *feeds, size_t feed_count,
                     uint64_t memory_limit, struct error *e)
@@ -472,6 +480,7 @@ int graph_build_fed(struct graph *g, const struct onnx_model *model, const struc
     tdestroy(b.outputs, keep);
     if (code) {
         graph_release(g);
+        clean_text(e);
         return code == ERROR_USAGE ? code : error_context(e, "%s", model->path);
     }
     graph_sweep(g);

@@ -11,13 +11,20 @@ static void *allocate(const struct value *v)
     return bytes < 0 ? NULL : malloc(bytes > 0 ? (size_t)bytes : 1);
 }
 
+static void copy(const struct value *v, void *to, const void *from)
+{
+    int64_t bytes = shape_bytes(&v->shape, v->type);
+    if (bytes > 0)
+        memcpy(to, from, (size_t)bytes);
+}
+
 static int set_inputs(const struct graph *g, const void *const *inputs, void **data)
 {
     for (int i = 0; i < g->input_count; i++) {
         const struct value *v = &g->values[g->inputs[i]];
         if (!(data[g->inputs[i]] = allocate(v)))
             return -1;
-        memcpy(data[g->inputs[i]], inputs[i], (size_t)shape_bytes(&v->shape, v->type));
+        copy(v, data[g->inputs[i]], inputs[i]);
     }
     return 0;
 }
@@ -45,7 +52,7 @@ static int copy_outputs(const struct graph *g, void *const *data, void **outputs
         const void *from = v->constant ? v->constant : data[g->outputs[i]];
         if (!(outputs[i] = allocate(v)))
             return -1;
-        memcpy(outputs[i], from, (size_t)shape_bytes(&v->shape, v->type));
+        copy(v, outputs[i], from);
     }
     return 0;
 }

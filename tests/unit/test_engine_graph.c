@@ -38,10 +38,10 @@ static void test_order_and_names(void **state)
     (void)state;
     struct model_builder *b = model_new(17);
     model_input(b, "x", DTYPE_F32, 1, 3);
-    model_node(b, "Relu", "late", "y");
+    model_node(b, "Relu", "late", "y")->name = "a\nb\033";
     model_node(b, "Neg", "x", "late");
     model_output(b, "y");
-    refuse(b, ERROR_FORMAT, "memory.onnx: node 'Relu #0' (Relu): input 'late' is made by no node "
+    refuse(b, ERROR_FORMAT, "memory.onnx: node 'a?b?' (Relu): input 'late' is made by no node "
                             "before");
     b = model_new(17);
     model_input(b, "x", DTYPE_F32, 1, 3);

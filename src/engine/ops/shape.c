@@ -242,7 +242,7 @@ static int infer_unsqueeze(const struct infer_context *c, struct error *e)
 {
     const struct value *x = infer_input(c, 0);
     struct attributes *a = &c->node->a;
-    const int64_t *axes;
+    const int64_t *axes = NULL;
     int64_t storage[RANK_MAX];
     size_t count = 0;
     int given, code = infer_type(c, 0, TYPES_ANY, e);
@@ -250,6 +250,8 @@ static int infer_unsqueeze(const struct infer_context *c, struct error *e)
         code = infer_attribute_ints(c, "axes", 0, RANK_MAX, &axes, &count, e);
     else if (!code)
         code = infer_constant_ints(c, 1, "axes", storage, RANK_MAX, &count, e);
+    if (!code && c->opset < 13 && !axes)
+        code = infer_fail(c, e, "attribute 'axes' is missing");
     if (code)
         return code;
     struct shape out = {.rank = x->shape.rank + (int)count};
