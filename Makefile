@@ -26,7 +26,7 @@ CFLAGS += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
 LDFLAGS += -fsanitize=$(SAN)
 endif
 
-PACKAGES := sqlite3 jansson smartcols libprotobuf-c libzstd libcrypto
+PACKAGES := sqlite3 jansson smartcols libprotobuf-c libzstd libcrypto libzip
 CPPFLAGS += $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 LIBS := -ldnnl $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lpthread -ldl -lm
 

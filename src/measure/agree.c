@@ -1,6 +1,8 @@
 /* agree.c: whether the outputs of two cells are the same. */
 #include "measure/measure.h"
 
+#include "model/half.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -9,6 +11,8 @@ static double element(const struct tensor *t, size_t i)
     switch (t->type) {
     case DTYPE_F32: return (double)((const float *)t->data)[i];
     case DTYPE_F64: return ((const double *)t->data)[i];
+    case DTYPE_F16: return half_to_double(((const uint16_t *)t->data)[i]);
+    case DTYPE_BF16: return bfloat_to_double(((const uint16_t *)t->data)[i]);
     case DTYPE_I64: return (double)((const int64_t *)t->data)[i];
     case DTYPE_I32: return ((const int32_t *)t->data)[i];
     case DTYPE_I16: return ((const int16_t *)t->data)[i];
@@ -65,12 +69,25 @@ static int same_bits(const struct tensor *a, const struct tensor *b, size_t i)
     return !memcmp((const char *)a->data + i * size, (const char *)b->data + i * size, size);
 }
 
+/* What a type can tell apart: a unit in the last place, and one more for the order of sums. */
+static double tolerance_of(enum dtype type, double tolerance)
+{
+    double least = type == DTYPE_F16 ? 0x1p-9 : type == DTYPE_BF16 ? 0x1p-6 : 0;
+    return tolerance > least ? tolerance : least;
+}
+
+static int is_float(enum dtype type)
+{
+    return type == DTYPE_F32 || type == DTYPE_F64 || type == DTYPE_F16 || type == DTYPE_BF16;
+}
+
 /* The first element beyond tolerance is named; the largest error is kept over all of them. */
 static void compare(const struct measure_output *r, const struct measure_output *x, double tolerance,
                     struct agreement *out)
 {
     size_t n = (size_t)shape_elements(&r->tensor.shape);
-    int exact = r->tensor.type != DTYPE_F32 && r->tensor.type != DTYPE_F64;
+    int exact = !is_float(r->tensor.type);
+    tolerance = tolerance_of(r->tensor.type, tolerance);
     double scale = scale_of(&r->tensor, n);
     for (size_t i = 0; i < n; i++) {
         double a = element(&r->tensor, i), b = element(&x->tensor, i), d = difference(a, b, scale);

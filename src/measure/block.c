@@ -204,9 +204,10 @@ static int go(struct session *s, struct meter_set *meters, struct record *r, str
 static int window(struct session *s, struct record *r, struct error *e)
 {
     const struct measure_options *o = s->options;
-    json_t *command = json_pack("{s:s, s:I, s:I, s:I, s:i}", "op", "window", "min_runs",
+    json_t *command = json_pack("{s:s, s:I, s:I, s:I, s:I}", "op", "window", "min_runs",
                                 (json_int_t)o->min_runs, "min_ns", (json_int_t)o->duration_ns,
-                                "max_ns", (json_int_t)window_max_ns(o), "gap_ns", 0);
+                                "max_ns", (json_int_t)window_max_ns(o), "gap_ns",
+                                (json_int_t)s->cell->gap_ns);
     int result = command ? session_call(s, command, 0, NULL, e) : error_memory(e);
     if (result)
         return result;

@@ -1,7 +1,9 @@
 #include "measure/inputs.h"
 
 #include "base/text.h"
+#include "model/half.h"
 
+#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +20,11 @@ static const struct plan_dim *find_dim(const struct plan_dim *dims, size_t count
 
 static int add_dim(struct input_plan *p, const char *symbol, int64_t value, struct error *e)
 {
-    if (find_dim(p->dims, p->dim_count, symbol))
+    const struct plan_dim *known = find_dim(p->dims, p->dim_count, symbol);
+    if (known && known->value != value)
+        return error_set(e, ERROR_USAGE, "dimension '%s' is %lld in one place and %lld in another",
+                         symbol, (long long)known->value, (long long)value);
+    if (known)
         return 0;
     if (p->dim_count == PLAN_DIM_MAX || strlen(symbol) >= PLAN_NAME_MAX)
         return error_set(e, ERROR_UNSUPPORTED, "symbolic dimension '%.60s' is one too many", symbol);
@@ -38,43 +44,128 @@ static int64_t suggested_size(const struct onnx_model *m, const char *symbol)
     return text && !text_to_int(text, key, 1, INT32_MAX, &value, NULL) ? value : 0;
 }
 
-static int size_symbol(struct input_plan *p, const struct cell *c, const struct onnx_model *m,
-                       const struct onnx_value *input, int axis, struct error *e)
+/* A size that was asked for, against the one that something else says. */
+static int check_wanted(const struct input_rule *r, int axis, int64_t wanted, int64_t value,
+                        const char *says, struct error *e)
 {
-    const char *symbol = input->dims[axis].symbol;
-    if (!symbol || !*symbol)
-        return error_set(e, ERROR_UNSUPPORTED, "input '%s' has an unnamed dynamic axis %d",
-                         input->name, axis);
+    if (wanted < 0 || wanted == value)
+        return 0;
+    return error_set(e, ERROR_USAGE, "input '%s': size %d is to be %lld, but %s %lld", r->name, axis,
+                     (long long)wanted, says, (long long)value);
+}
+
+static int size_batch(const struct input_rule *r, const struct cell *c, int64_t wanted, int64_t *out,
+                      struct error *e)
+{
+    *out = c->batch;
+    if (check_wanted(r, 0, wanted, c->batch, "the batch is", e))
+        return error_hint(e, "use -b %lld", (long long)wanted);
+    return 0;
+}
+
+static int size_symbol(struct input_plan *p, const struct cell *c, const struct onnx_model *m,
+                       const struct input_rule *r, const char *symbol, int axis, int64_t wanted,
+                       int64_t *out, struct error *e)
+{
     const struct plan_dim *given = find_dim(c->dims, c->dim_count, symbol);
-    if (given)
-        return add_dim(p, symbol, given->value, e);
+    if (given) {
+        *out = given->value;
+        return check_wanted(r, axis, wanted, given->value, "--dim says", e);
+    }
     if (axis == 0)
-        return add_dim(p, symbol, c->batch, e);
-    int64_t value = suggested_size(m, symbol);
-    if (value || find_dim(p->dims, p->dim_count, symbol))
-        return add_dim(p, symbol, value, e);
+        return size_batch(r, c, wanted, out, e);
+    const struct plan_dim *known = find_dim(p->dims, p->dim_count, symbol);
+    *out = wanted >= 0 ? wanted : known ? known->value : suggested_size(m, symbol);
+    if (*out > 0 || wanted == 0)
+        return 0;
     error_set(e, ERROR_USAGE, "model '%s': dimension '%s' of input '%s' has no size", c->model,
-              symbol, input->name);
+              symbol, r->name);
     return error_hint(e, "give it one: --dim %s=SIZE", symbol);
 }
 
-static int size_input(struct input_plan *p, const struct cell *c, const struct onnx_model *m,
-                      const struct onnx_value *input, struct error *e)
+/* A size that has no name in the file. */
+static int size_unnamed(const struct cell *c, const struct input_rule *r, int axis, int64_t wanted,
+                        int64_t *out, struct error *e)
 {
-    for (int axis = 0; axis < input->rank; axis++) {
-        int64_t fixed = input->dims[axis].value;
-        if (fixed < 0) {
-            int result = size_symbol(p, c, m, input, axis, e);
-            if (result)
-                return result;
-        } else if (axis == 0 && input->rank > 1 && c->batch != 1 && fixed != c->batch) {
-            error_set(e, ERROR_USAGE, "batch %lld: model '%s' fixes the batch of input '%s' at %lld",
-                      (long long)c->batch, c->model, input->name, (long long)fixed);
-            return error_hint(e, "use -b %lld, or export the model with a symbolic batch",
-                              (long long)fixed);
-        }
+    if (axis == 0)
+        return size_batch(r, c, wanted, out, e);
+    *out = wanted;
+    if (wanted >= 0)
+        return 0;
+    error_set(e, ERROR_USAGE, "model '%s': size %d of input '%s' is free and has no name", c->model,
+              axis, r->name);
+    return error_hint(e, "give the whole shape: --shape %s=1x3x224x224", r->name);
+}
+
+static int size_fixed(const struct cell *c, const struct input_rule *r, int rank, int axis,
+                      int64_t wanted, int64_t fixed, struct error *e)
+{
+    if (check_wanted(r, axis, wanted, fixed, "the model fixes it at", e))
+        return e->code;
+    if (axis != 0 || rank <= 1 || c->batch == 1 || fixed == c->batch)
+        return 0;
+    error_set(e, ERROR_USAGE, "batch %lld: model '%s' fixes the batch of input '%s' at %lld",
+              (long long)c->batch, c->model, r->name, (long long)fixed);
+    return error_hint(e, "use -b %lld, or export the model with a symbolic batch",
+                      (long long)fixed);
+}
+
+static int size_axis(struct input_plan *p, const struct cell *c, const struct onnx_model *m,
+                     const struct onnx_value *input, struct input_rule *r, int axis, int64_t wanted,
+                     struct error *e)
+{
+    const struct onnx_dim *dim = &input->dims[axis];
+    int64_t *out = &r->shape.dims[axis];
+    if (dim->value >= 0) {
+        *out = dim->value;
+        return size_fixed(c, r, input->rank, axis, wanted, dim->value, e);
     }
+    if (!dim->symbol || !*dim->symbol)
+        return size_unnamed(c, r, axis, wanted, out, e);
+    int result = size_symbol(p, c, m, r, dim->symbol, axis, wanted, out, e);
+    return result ? result : add_dim(p, dim->symbol, *out, e);
+}
+
+/* What --shape or the data of --input say: rank -1 when neither does. */
+static int wanted_shape(const struct cell *c, const struct input_rule *r, json_t *shapes,
+                        struct shape *out, struct error *e)
+{
+    size_t i;
+    json_t *sizes = json_object_get(shapes, r->name), *size;
+    *out = (struct shape){.rank = sizes ? (int)json_array_size(sizes) : -1};
+    if (out->rank > RANK_MAX)
+        return error_set(e, ERROR_USAGE, "input '%s' is to have more than %d dimensions", r->name,
+                         RANK_MAX);
+    json_array_foreach(sizes, i, size)
+        out->dims[i] = json_integer_value(size);
+    if (!r->given || (sizes && shape_equal(out, &r->given->shape)))
+        return 0;
+    if (sizes)
+        return error_set(e, ERROR_USAGE, "model '%s': --shape and --input differ in the shape of "
+                         "input '%s'", c->model, r->name);
+    *out = r->given->shape;
     return 0;
+}
+
+static int size_input(struct input_plan *p, const struct cell *c, const struct onnx_model *m,
+                      const struct onnx_value *input, struct input_rule *r, json_t *shapes,
+                      struct error *e)
+{
+    struct shape wanted;
+    int result = wanted_shape(c, r, shapes, &wanted, e);
+    if (result)
+        return result;
+    if (input->rank < 0) {
+        r->shape = wanted;
+        return 0;
+    }
+    if (wanted.rank >= 0 && wanted.rank != input->rank)
+        return error_set(e, ERROR_USAGE, "input '%s' is to have %d dimensions, the model gives it %d",
+                         r->name, wanted.rank, input->rank);
+    r->shape = (struct shape){.rank = input->rank};
+    for (int axis = 0; axis < input->rank && !result; axis++)
+        result = size_axis(p, c, m, input, r, axis, wanted.rank < 0 ? -1 : wanted.dims[axis], e);
+    return result;
 }
 
 /* A --dim that no input has is a typing error. */
@@ -159,7 +250,7 @@ static int rule_from_gather(struct input_rule *r, const struct onnx_model *m)
 
 static int is_float(enum dtype type)
 {
-    return type == DTYPE_F32 || type == DTYPE_F64;
+    return type == DTYPE_F32 || type == DTYPE_F64 || type == DTYPE_F16 || type == DTYPE_BF16;
 }
 
 static int is_integer(enum dtype type)
@@ -175,6 +266,7 @@ static int rule_fits(const struct input_rule *r, enum dtype type)
         double low, high;
     } limits[] = {
         {DTYPE_F32, -3e38, 3e38},        {DTYPE_F64, -1e300, 1e300},
+        {DTYPE_F16, -65504, 65504},      {DTYPE_BF16, -3e38, 3e38},
         {DTYPE_I64, -0x1p53, 0x1p53},    {DTYPE_U64, 0, 0x1p53},
         {DTYPE_I32, -0x1p31, 0x1p31 - 1}, {DTYPE_U32, 0, 0x1p32 - 1},
         {DTYPE_I16, -0x1p15, 0x1p15 - 1}, {DTYPE_U16, 0, 0x1p16 - 1},
@@ -199,13 +291,31 @@ static int check_rule(const struct input_rule *r, enum dtype type, const struct 
                      c->model, r->name, dtype_name(type), r->a, r->b);
 }
 
+/* The data of --input, taken as it is: nothing is converted behind anybody's back. */
+static int rule_from_data(struct input_rule *r, const struct onnx_value *input, size_t position,
+                          const struct cell *c, const struct measure_options *o, struct error *e)
+{
+    const struct data_item *item = o->data ? data_find(o->data, r->name, position) : NULL;
+    if (!item)
+        return 0;
+    r->kind = INPUT_GIVEN;
+    r->given = &item->tensor;
+    if (item->tensor.type == input->type)
+        return 0;
+    error_set(e, ERROR_USAGE, "model '%s': input '%s' is of type %s, the given data of type %s",
+              c->model, r->name, dtype_name(input->type), dtype_name(item->tensor.type));
+    return error_hint(e, "in Python: x.astype('%s')", dtype_name(input->type));
+}
+
 static int make_rule(struct input_rule *r, const struct onnx_value *input,
                      const struct onnx_model *m, const struct cell *c,
                      const struct measure_options *o, struct error *e)
 {
-    if (strlen(input->name) >= sizeof r->name)
-        return error_set(e, ERROR_UNSUPPORTED, "input name '%.40s...' is too long", input->name);
-    snprintf(r->name, sizeof r->name, "%s", input->name);
+    if (r->given)
+        return 0;
+    if (input->type == DTYPE_STRING)
+        return error_set(e, ERROR_UNSUPPORTED, "model '%s': input '%s' takes strings, which are not "
+                         "fed", c->model, r->name);
     if (!is_float(input->type) && !is_integer(input->type) && input->type != DTYPE_BOOL)
         return error_set(e, ERROR_UNSUPPORTED, "model '%s': cannot make up input '%s' of type %s",
                          c->model, r->name, dtype_name(input->type));
@@ -242,21 +352,74 @@ static int check_given_ranges(const struct input_plan *p, const struct cell *c,
     return 0;
 }
 
+/* Each tensor of --input must be somebody's, and only one's. */
+static int check_given_data(const struct input_plan *p, const struct cell *c,
+                            const struct measure_options *o, struct error *e)
+{
+    for (size_t i = 0; o->data && i < o->data->count; i++) {
+        size_t uses = 0;
+        for (size_t k = 0; k < p->rule_count; k++)
+            uses += p->rules[k].given == &o->data->items[i].tensor;
+        if (uses == 1)
+            continue;
+        const struct data_item *item = &o->data->items[i];
+        return error_set(e, ERROR_USAGE, "model '%s' has %s input for tensor %zu ('%s') of --input",
+                         c->model, uses ? "more than one" : "no", i, item->name);
+    }
+    return 0;
+}
+
+static int check_given_shapes(const struct input_plan *p, const struct cell *c, json_t *shapes,
+                              struct error *e)
+{
+    const char *name;
+    json_t *sizes;
+    json_object_foreach(shapes, name, sizes) {
+        size_t k = 0;
+        while (k < p->rule_count && strcmp(p->rules[k].name, name))
+            k++;
+        if (k == p->rule_count)
+            return error_set(e, ERROR_USAGE, "model '%s' has no input '%s' to give a --shape",
+                             c->model, name);
+    }
+    return 0;
+}
+
+static int plan_input(struct input_plan *p, size_t i, const struct cell *c,
+                      const struct measure_options *o, const struct onnx_model *m, json_t *shapes,
+                      struct error *e)
+{
+    const struct onnx_value *input = &m->inputs[i];
+    struct input_rule *r = &p->rules[p->rule_count++];
+    if (strlen(input->name) >= sizeof r->name)
+        return error_set(e, ERROR_UNSUPPORTED, "input name '%.40s...' is too long", input->name);
+    snprintf(r->name, sizeof r->name, "%s", input->name);
+    int result = rule_from_data(r, input, i, c, o, e);
+    if (!result)
+        result = size_input(p, c, m, input, r, shapes, e);
+    return result ? result : make_rule(r, input, m, c, o, e);
+}
+
 static int plan_inputs(struct input_plan *p, const struct cell *c, const struct measure_options *o,
                        const struct onnx_model *m, struct error *e)
 {
     p->rules = calloc(m->input_count ? m->input_count : 1, sizeof *p->rules);
     if (!p->rules)
         return error_memory(e);
-    for (size_t i = 0; i < m->input_count; i++) {
-        int result = size_input(p, c, m, &m->inputs[i], e);
-        if (!result)
-            result = make_rule(&p->rules[p->rule_count++], &m->inputs[i], m, c, o, e);
-        if (result)
-            return result;
-    }
-    int result = check_given_dims(p, c, e);
-    return result ? result : check_given_ranges(p, c, o, e);
+    json_t *shapes = json_loads(c->shapes[0] ? c->shapes : "{}", 0, NULL);
+    int result = shapes ? 0 : error_memory(e);
+    for (size_t i = 0; i < m->input_count && !result; i++)
+        result = plan_input(p, i, c, o, m, shapes, e);
+    if (!result)
+        result = check_given_dims(p, c, e);
+    if (!result)
+        result = check_given_ranges(p, c, o, e);
+    if (!result)
+        result = check_given_data(p, c, o, e);
+    if (!result)
+        result = check_given_shapes(p, c, shapes, e);
+    json_decref(shapes);
+    return result;
 }
 
 int input_plan_make(struct input_plan *p, const struct cell *c, const struct measure_options *o,
@@ -330,6 +493,8 @@ static void store_element(enum dtype type, void *data, size_t i, double x)
     switch (type) {
     case DTYPE_F32: ((float *)data)[i] = (float)x; break;
     case DTYPE_F64: ((double *)data)[i] = x; break;
+    case DTYPE_F16: ((uint16_t *)data)[i] = half_from_double(x); break;
+    case DTYPE_BF16: ((uint16_t *)data)[i] = bfloat_from_double(x); break;
     case DTYPE_I64: ((int64_t *)data)[i] = (int64_t)x; break;
     case DTYPE_I32: ((int32_t *)data)[i] = (int32_t)x; break;
     case DTYPE_I16: ((int16_t *)data)[i] = (int16_t)x; break;
@@ -342,6 +507,18 @@ static void store_element(enum dtype type, void *data, size_t i, double x)
     }
 }
 
+static int copy_given(const struct input_rule *r, enum dtype type, void *data, size_t elements,
+                      struct error *e)
+{
+    if (type != r->given->type || (int64_t)elements != shape_elements(&r->given->shape))
+        return error_set(e, ERROR_USAGE, "input '%s': the runtime wants %zu elements of %s, the "
+                         "given data has %lld of %s", r->name, elements, dtype_name(type),
+                         (long long)shape_elements(&r->given->shape), dtype_name(r->given->type));
+    if (elements)
+        memcpy(data, r->given->data, elements * dtype_size(type));
+    return 0;
+}
+
 int input_fill(const struct input_plan *p, const char *name, enum dtype type, uint64_t seed, int set,
                void *data, size_t elements, struct error *e)
 {
@@ -350,6 +527,8 @@ int input_fill(const struct input_plan *p, const char *name, enum dtype type, ui
     for (size_t i = 0; i < p->rule_count; i++)
         if (!strcmp(p->rules[i].name, name))
             rule = &p->rules[i];
+    if (rule && rule->given)
+        return copy_given(rule, type, data, elements, e);
     if (!rule || (!is_float(type) && !is_integer(type) && type != DTYPE_BOOL))
         return error_set(e, ERROR_UNSUPPORTED, "cannot make up input '%s' of type %s", name,
                          dtype_name(type));

@@ -5,13 +5,15 @@
 
 #include "measure/measure.h"
 
-enum input_kind { INPUT_NORMAL, INPUT_UNIFORM, INPUT_CONSTANT };
+enum input_kind { INPUT_NORMAL, INPUT_UNIFORM, INPUT_CONSTANT, INPUT_GIVEN };
 
-/* How the elements of one input are made up. */
+/* The shape of one input and how its elements are made up. */
 struct input_rule {
     char name[128];
     enum input_kind kind;
     double a, b; /* mean and sd; low and high, both included; value */
+    const struct tensor *given; /* of --input: the elements themselves; borrowed */
+    struct shape shape;         /* complete; rank -1 when the file does not tell */
 };
 
 struct input_plan {
@@ -21,10 +23,10 @@ struct input_plan {
     size_t rule_count;
 };
 
-/* Rules in order of preference: --range, the file's metadata (model/zoo.h), the table a Gather node
+/* Rules in order of preference: --input, --range, the file's metadata (model/zoo.h), the table a Gather node
  * looks the input up in, standard normal for floats, both values for bool. An integer input that
- * none of them covers is ERROR_USAGE, as are a symbolic dimension without a size and a batch that
- * the model fixes otherwise. A cell without a file (the fake runtime) has an empty plan. */
+ * none of them covers is ERROR_USAGE, as are a symbolic dimension without a size, a batch that
+ * the model fixes otherwise, and data whose shape or type is another than the model's. A cell without a file (the fake runtime) has an empty plan. */
 int input_plan_make(struct input_plan *p, const struct cell *c, const struct measure_options *o,
                     struct error *e);
 void input_plan_release(struct input_plan *p);

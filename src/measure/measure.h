@@ -3,6 +3,7 @@
 #define WATTLE_MEASURE_MEASURE_H
 
 #include "measure/record.h"
+#include "model/data.h"
 #include "model/onnx.h"
 #include "plan/plan.h"
 
@@ -24,6 +25,7 @@ struct measure_options {
     double tdp_w;
     const struct measure_range *ranges;
     size_t range_count;
+    const struct data *data;   /* --input: tensors for some or all inputs; NULL: all are made up */
     /* Called when a phase begins: "load", "warm-up", "window"; for progress. NULL: nobody asks. */
     void (*phase)(void *context, const char *name);
     void *phase_context;
@@ -50,9 +52,14 @@ int measure_outputs(const struct cell *c, const struct measure_options *o,
                     struct measure_outputs *out, struct error *e);
 void measure_outputs_release(struct measure_outputs *out);
 
+/* Outputs against those of --expect, found by name or position, as measure_agree does. An expected
+ * tensor that no output is left for is a difference. */
+void measure_expect(const struct data *expected, const struct measure_outputs *x, double tolerance,
+                    struct agreement *out);
+
 /* Compares outputs by position. Relative error of element i: |x_i - r_i| / max |r| over the output:
  * relative to the output's scale, so that values near 0 do not decide. Agrees up to `tolerance`
- * (1e-4 for float32, exact for integers and bool). NaN against a number differs. */
+ * (1e-4 for float32; for 16-bit floats at least what they resolve; exact for integers and bool). NaN against a number differs. */
 void measure_agree(const struct measure_outputs *reference, const struct measure_outputs *x,
                    double tolerance, struct agreement *out);
 

@@ -64,13 +64,31 @@ static json_t *dims_json(const struct input_plan *p)
     return dims;
 }
 
+static json_t *shapes_json(const struct input_plan *p)
+{
+    json_t *shapes = json_object();
+    for (size_t i = 0; i < p->rule_count; i++) {
+        const struct input_rule *r = &p->rules[i];
+        if (r->shape.rank < 0)
+            continue;
+        json_t *sizes = json_array();
+        for (int axis = 0; axis < r->shape.rank; axis++)
+            json_array_append_new(sizes, json_integer(r->shape.dims[axis]));
+        json_object_set_new(shapes, r->name, sizes);
+    }
+    return shapes;
+}
+
 static int start(struct session *s, struct error *e)
 {
     const struct cell *c = s->cell;
     const struct adapter *adapter = adapter_find(c->runtime);
     if (!adapter)
         return error_set(e, ERROR_USAGE, "unknown runtime '%s'", c->runtime);
-    struct adapter_request request = {.model = c->path, .provider = c->provider,
+    struct adapter_request request = {.model = c->path, .library = c->library,
+                                      .provider = c->provider,
+                                      .provider_library = c->provider_library,
+                                      .require_provider = c->require_provider,
                                       .precision = c->precision, .spin = c->spin,
                                       .threads = c->threads, .batch = c->batch};
     struct adapter_environment environment = {.variables = json_object()};
@@ -89,10 +107,12 @@ static int load(struct session *s, struct error *e)
     const struct cell *c = s->cell;
     json_t *options = json_loads(c->options[0] ? c->options : "{}", 0, NULL);
     json_t *command = json_pack(
-        "{s:s, s:s, s:s, s:s, s:[], s:i, s:I, s:s, s:s, s:o, s:o}", "op", "load", "runtime",
-        c->runtime, "provider", c->provider, "model", c->path, "devices", "threads", c->threads,
-        "batch", (json_int_t)c->batch, "precision", c->precision, "spin", c->spin, "dims",
-        dims_json(&s->plan), "options", options);
+        "{s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:[], s:i, s:I, s:s, s:s, s:o, s:o, s:o}", "op",
+        "load", "runtime", c->runtime, "library", c->library, "provider", c->provider,
+        "provider_library", c->provider_library, "require_provider", c->require_provider, "model",
+        c->path, "devices", "threads", c->threads, "batch", (json_int_t)c->batch, "precision",
+        c->precision, "spin", c->spin, "dims", dims_json(&s->plan), "shapes",
+        shapes_json(&s->plan), "options", options);
     if (!command)
         return error_memory(e);
     return session_call(s, command, 0, &s->loaded, e);

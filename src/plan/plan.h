@@ -21,7 +21,12 @@ struct cell {
     char path[PATH_MAX];
     char format[16];             /* "onnx" */
     char runtime[PLAN_NAME_MAX]; /* "builtin" */
+    char variant[32];            /* of the installation: "openvino" of onnxruntime-openvino; "" */
+    char version[32];            /* of the installation that was chosen */
+    char library[PATH_MAX];      /* of it; "" when built in */
     char provider[PLAN_NAME_MAX];
+    char provider_library[PATH_MAX]; /* plug-in provider to register; "" */
+    int require_provider;        /* nodes on another provider are an error */
     char precision[16];
     char spin[16];
     int64_t batch;
@@ -29,6 +34,8 @@ struct cell {
     struct plan_dim dims[PLAN_DIM_MAX]; /* the user's --dim; the batch is not among them */
     size_t dim_count;
     char options[512];           /* provider options as a JSON object, "{}" when none */
+    char shapes[512];            /* the user's --shape: JSON object NAME -> [sizes], "{}" when none */
+    uint64_t gap_ns;             /* the worker sleeps this long between two requests */
 };
 
 struct plan_block {

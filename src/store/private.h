@@ -14,8 +14,9 @@ struct store {
 #define CAMPAIGN_COLUMNS "uuid, host_title, version, started_ns, command, seed, duration_s, blocks"
 #define MODEL_COLUMNS "name, path, format, sha256, parameters, macs"
 #define CELL_COLUMNS                                                                               \
-    "model_position, model, path, format, runtime, provider, precision, spin, options, batch, "    \
-    "threads, instances"
+    "model_position, model, path, format, runtime, variant, version, library, provider, "          \
+    "provider_library, require_provider, precision, spin, options, shapes, batch, threads, "       \
+    "instances, gap_ns"
 #define AGREEMENT_COLUMNS                                                                          \
     "agreement_reference, agreement_max_rel_error, agreement_ok, agreement_detail"
 #define BLOCK_COLUMNS                                                                              \

@@ -158,27 +158,40 @@ static void put_agreement(struct sql *q, const struct agreement *a)
     sql_put_text(q, a->detail);
 }
 
+static void put_runtime(struct sql *q, const struct cell *cell)
+{
+    sql_put_text(q, cell->runtime);
+    sql_put_text(q, cell->variant);
+    sql_put_text(q, cell->version);
+    sql_put_text(q, cell->library);
+    sql_put_text(q, cell->provider);
+    sql_put_text(q, cell->provider_library);
+    sql_put_int(q, cell->require_provider);
+}
+
 static int put_cell(sqlite3 *db, const struct store_campaign *c, size_t index, struct error *e)
 {
     const struct cell *cell = &c->cells[index].cell;
     struct sql q;
     sql_open(&q, db, "cell",
              "INSERT INTO cell (campaign_id, position, " CELL_COLUMNS ", " AGREEMENT_COLUMNS ")"
-             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", e);
+             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
+             " ?, ?, ?, ?, ?, ?)", e);
     sql_put_int(&q, c->id);
     sql_put_int(&q, (int64_t)index);
     sql_put_int(&q, (int64_t)c->cells[index].model);
     sql_put_text(&q, cell->model);
     sql_put_text(&q, cell->path);
     sql_put_text(&q, cell->format);
-    sql_put_text(&q, cell->runtime);
-    sql_put_text(&q, cell->provider);
+    put_runtime(&q, cell);
     sql_put_text(&q, cell->precision);
     sql_put_text(&q, cell->spin);
     sql_put_text(&q, cell->options);
+    sql_put_text(&q, cell->shapes);
     sql_put_int(&q, cell->batch);
     sql_put_int(&q, cell->threads);
     sql_put_int(&q, cell->instances);
+    sql_put_u64(&q, cell->gap_ns);
     put_agreement(&q, &c->cells[index].agreement);
     sql_done(&q);
     int result = sql_close(&q);
