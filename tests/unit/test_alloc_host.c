@@ -2,52 +2,10 @@
 #include "host/host.h"
 
 #include "test.h"
+#include "failing_alloc.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static int countdown = -1;
-
-static int refuse(void)
-{
-    return countdown >= 0 && countdown-- == 0;
-}
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-char *__real_strdup(const char *text);
-char *__real_strndup(const char *text, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-char *__wrap_strdup(const char *text);
-char *__wrap_strndup(const char *text, size_t size);
-
-void *__wrap_malloc(size_t size)
-{
-    return refuse() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return refuse() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return refuse() ? NULL : __real_realloc(old, size);
-}
-
-char *__wrap_strdup(const char *text)
-{
-    return refuse() ? NULL : __real_strdup(text);
-}
-
-char *__wrap_strndup(const char *text, size_t size)
-{
-    return refuse() ? NULL : __real_strndup(text, size);
-}
 
 static void test_read(void **state)
 {
@@ -56,9 +14,9 @@ static void test_read(void **state)
     for (int code = 1; code && n < 2000; n++) {
         struct host h;
         struct error e = {0};
-        countdown = n;
+        until_failure = n;
         code = host_read(&h, "tests/fixtures/sysroot/vm", &e);
-        countdown = -1;
+        until_failure = -1;
         if (code) {
             assert_int_equal(code, ERROR_MEMORY);
             assert_int_equal(e.code, ERROR_MEMORY);

@@ -3,50 +3,7 @@
 
 #include "test.h"
 #include "meter_tree.h"
-
-static int countdown = -1, allocations;
-
-static int refuse(void)
-{
-    allocations++;
-    return countdown >= 0 && countdown-- == 0;
-}
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-char *__real_strdup(const char *text);
-char *__real_strndup(const char *text, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-char *__wrap_strdup(const char *text);
-char *__wrap_strndup(const char *text, size_t size);
-
-void *__wrap_malloc(size_t size)
-{
-    return refuse() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return refuse() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return refuse() ? NULL : __real_realloc(old, size);
-}
-
-char *__wrap_strdup(const char *text)
-{
-    return refuse() ? NULL : __real_strdup(text);
-}
-
-char *__wrap_strndup(const char *text, size_t size)
-{
-    return refuse() ? NULL : __real_strndup(text, size);
-}
+#include "failing_alloc.h"
 
 static void test_open(void **state)
 {
@@ -62,9 +19,9 @@ static void test_open(void **state)
                                                    .now_ns = tree_clock};
             char error[WATTLE_ERROR_MAX] = "";
             struct wattle_meter *meter = NULL;
-            countdown = n;
+            until_failure = n;
             int code = wattle_meter_open(names[i], &options, &meter, error);
-            countdown = -1;
+            until_failure = -1;
             assert_true((code == 0) == (meter != NULL));
             if (code) {
                 assert_int_equal(code, ERROR_MEMORY);
@@ -90,11 +47,11 @@ static void test_reading_does_not_allocate(void **state)
         struct wattle_energy energy;
         tree_now_ns += 1000000;
         tree_joules(&c, 0.1);
-        int before = allocations;
+        long before = allocation_count;
         wattle_meter_read(meter, begin);
         wattle_meter_edge(meter, 1000000, end);
         wattle_meter_energy(meter, begin, end, &energy);
-        assert_int_equal(allocations, before);
+        assert_int_equal(allocation_count - before, 0);
         wattle_meter_close(meter);
     }
 }
