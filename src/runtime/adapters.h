@@ -5,6 +5,7 @@
 #include "runtime/adapter.h"
 
 extern const struct adapter adapter_builtin;
+extern const struct adapter adapter_openvino;
 extern const struct adapter adapter_fake;
 
 /* options.c: reads a request's options (an object of strings) against a table of known names, so

@@ -76,7 +76,7 @@ static int map_inputs(size_t bytes, uint8_t **out, struct error *e)
 static int bind_each_set(struct child *c, struct error *e)
 {
     int code = 0;
-    for (uint64_t set = c->sets; !code && set-- > 0;)
+    for (uint64_t set = 0; !code && set < c->sets; set++)
         code = c->adapter->bind(c->state, c->data + (size_t)set * c->loaded.input_count, e);
     return code;
 }
