@@ -5,6 +5,7 @@
 #include "runtime/adapter.h"
 
 extern const struct adapter adapter_builtin;
+extern const struct adapter adapter_onnxruntime;
 extern const struct adapter adapter_openvino;
 extern const struct adapter adapter_fake;
 

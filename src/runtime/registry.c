@@ -5,6 +5,7 @@
 /* One line for each runtime, in the order `wattle doctor` shows them. */
 static const struct adapter *const adapters[] = {
     &adapter_builtin,
+    &adapter_onnxruntime,
     &adapter_openvino,
     &adapter_fake,
     NULL,
