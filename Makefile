@@ -117,14 +117,22 @@ check-cli: $(program) $(libraries) $(BUILD)/tools/sysroot_writer
 check-folders:
 	tools/check-folders
 
-# clang's warnings and clang-tidy's chosen checks, without building: two OpenMP runtimes must not meet.
+# clang's warnings, without building: two OpenMP runtimes must not meet in one program.
 check-clang: $(BUILD)/gen/onnx.pb-c.h
 	$(call quiet,CLANG,src) clang -fsyntax-only $(CPPFLAGS) $(filter-out -MMD -MP -Wno-format-truncation,$(CFLAGS)) $(OPENMP) $(sources)
-	$(call quiet,TIDY,src) tools/tidy $(CPPFLAGS) -std=c17 -- $(sources)
+
+# clang-tidy's chosen checks; some minutes.
+check-tidy: $(BUILD)/gen/onnx.pb-c.h
+	$(call quiet,TIDY,src) tools/tidy $(CPPFLAGS) -std=c17 $(OPENMP) -- $(sources)
+
+# What takes longer than people wait: for CI and before a release.
+check-long: check check-tidy
+	$(MAKE) --no-print-directory -j$$(nproc) SAN=address,undefined build-tests
+	$(MAKE) --no-print-directory SAN=address,undefined check-unit
 
 clean:
 	rm -rf build build-*
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
-.PHONY: all run check build-tests check-all check-unit check-cli check-folders check-clang clean
+.PHONY: all run check build-tests check-all check-unit check-cli check-folders check-clang check-tidy check-long clean

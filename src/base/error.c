@@ -1,5 +1,13 @@
 #include "base/error.h"
 
+#ifdef __clang_analyzer__
+#undef error_set
+#undef error_errno
+#undef error_context
+#undef error_hint
+#undef error_memory
+#endif
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -49,4 +49,13 @@ int error_memory(struct error *e);
 /* "usage", "io", ...: stored with failed rows. Never NULL. */
 const char *error_code_name(enum error_code code);
 
+#ifdef __clang_analyzer__
+/* The analyzer does not look into other files: tell it that a failure is never 0. */
+#define error_set(e, code, ...) ((error_set)(e, code, __VA_ARGS__), (int)(code))
+#define error_errno(...) ((error_errno)(__VA_ARGS__), (int)ERROR_IO)
+#define error_context(...) ((error_context)(__VA_ARGS__), (int)ERROR_IO)
+#define error_hint(...) ((error_hint)(__VA_ARGS__), (int)ERROR_IO)
+#define error_memory(e) ((error_memory)(e), (int)ERROR_MEMORY)
+#endif
+
 #endif

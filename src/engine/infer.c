@@ -181,7 +181,7 @@ int infer_axes(const struct infer_context *c, const char *name, int64_t since, i
     }
     if (!code && count > (size_t)rank)
         code = infer_fail(c, e, "%zu axes for a tensor of rank %d", count, rank);
-    for (size_t i = 0; i < count && !code; i++) {
+    for (size_t i = 0; axes && i < count && !code; i++) {
         int64_t axis = 0;
         code = infer_axis(c, "axis", axes[i], rank, &axis, e);
         if (!code)

@@ -198,15 +198,15 @@ static int parse_numbers(const char *text, int count, double *first, double *sec
 {
     double *out[] = {first, second};
     for (int i = 0; i < count; i++) {
-        char *end;
-        if (*text != ' ')
+        char *end = NULL;
+        if (!text || *text != ' ')
             return 0;
         *out[i] = strtod(text + 1, &end);
-        if (end == text + 1 || !isfinite(*out[i]))
+        if (!end || end == text + 1 || !isfinite(*out[i]))
             return 0;
         text = end;
     }
-    return !*text;
+    return text && !*text;
 }
 
 static int rule_from_metadata(struct input_rule *r, const struct onnx_model *m)

@@ -190,8 +190,8 @@ static int check_names(struct onnx_file *f, struct error *e)
     for (size_t i = 0; i < m->node_count; i++)
         most += m->nodes[i].output_count;
     most = most > m->output_count ? most : m->output_count;
-    const char **names = most ? malloc(most * sizeof *names) : NULL;
-    if (most && !names)
+    const char **names = malloc((most + 1) * sizeof *names);
+    if (!names)
         return error_memory(e);
     for (size_t i = 0; i < m->output_count; i++)
         names[n++] = m->outputs[i].name;

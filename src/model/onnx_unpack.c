@@ -41,8 +41,10 @@ static int unpack(struct unpacker *u, const ProtobufCMessageDescriptor *descript
 {
     *u = (struct unpacker){.allocator = {.alloc = budget_alloc, .free = budget_free}};
     u->allocator.allocator_data = &u->budget;
-    if (field->type != WIRE_BYTES)
-        return onnx_malformed(e);
+    if (field->type != WIRE_BYTES) {
+        onnx_malformed(e);
+        return ERROR_FORMAT;
+    }
     u->budget.left = BUDGET_BASE_BYTES;
     if (__builtin_add_overflow(u->budget.left, field->size * BUDGET_FACTOR, &u->budget.left))
         u->budget.left = SIZE_MAX;
@@ -50,7 +52,10 @@ static int unpack(struct unpacker *u, const ProtobufCMessageDescriptor *descript
     u->message = protobuf_c_message_unpack(descriptor, &u->allocator, field->size, bytes);
     if (u->message)
         return 0;
-    return u->budget.refused ? error_memory(e) : onnx_malformed(e);
+    if (u->budget.refused)
+        return error_memory(e);
+    onnx_malformed(e);
+    return ERROR_FORMAT;
 }
 
 static void release(struct unpacker *u)

@@ -94,7 +94,7 @@ void load_int(enum dtype t, const void *data, int64_t offset, int64_t stride, in
               int64_t *out)
 {
     switch (t) {
-    case DTYPE_I8: EACH(int8_t, *p)
+    case DTYPE_I8: EACH(int8_t, *p) /* NOLINT(bugprone-signed-char-misuse): numbers */
     case DTYPE_I16: EACH(int16_t, *p)
     case DTYPE_I32: EACH(int32_t, *p)
     case DTYPE_I64: EACH(int64_t, *p)
