@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define MEMORY_LIMIT (1ull << 32)
 
@@ -22,6 +24,7 @@ struct sample {
     uint32_t random;
     void **data; /* of each value, for the reference */
     int fast_only; /* fail where a node would run its reference */
+    int forget;    /* let packed constants go: they can be built from once */
 };
 
 static uint32_t draw(struct sample *s, uint32_t below)
@@ -181,7 +184,7 @@ static void try_one(struct sample *s, struct onednn *d, int threads, int forced,
     struct program p;
     int outputs[16];
     struct builder b = {.graph = &s->g, .program = &p, .onednn = d, .limit = MEMORY_LIMIT,
-                        .keep_constants = 1,
+                        .keep_constants = !s->forget,
                         .tuner = {.budget_ns = forced ? 1 : 0, .forced = forced}};
     omp_set_num_threads(threads);
     build(s, &p, &b, outputs);
@@ -763,6 +766,45 @@ static void outputs_may_be_inputs_constants_and_shared(void **state)
     (void)c;
 }
 
+static int resident(const void *data, size_t bytes)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), pages = 0;
+    uintptr_t begin = ((uintptr_t)data + page - 1) / page * page;
+    unsigned char there[1024];
+    size_t count = ((uintptr_t)data + bytes - begin) / page;
+    assert_true(count <= sizeof there && !mincore((void *)begin, count * page, there));
+    for (size_t i = 0; i < count; i++)
+        pages += there[i] & 1;
+    return pages > 0;
+}
+
+/* Packed weights leave memory, but not while a later node reads them where they lie. */
+static void packed_weights_are_forgotten_when_nobody_needs_them(void **state)
+{
+    (void)state;
+    for (int shared = 0; shared < 2; shared++) {
+        struct sample s;
+        struct source source;
+        begin(&s, 4);
+        s.forget = 1;
+        int x = add_input(&s, SHAPE(256, 256)), w = add_constant(&s, SHAPE(256, 256));
+        int y = NODE(&s, &op_linear, ((struct attributes){0}), x, w);
+        start_source(&source, "Add");
+        if (shared)
+            y = source_node(&s, &source, 2, (int[]){y, w});
+        add_output(&s, y);
+        struct onednn *d;
+        struct error e;
+        run_reference(&s);
+        assert_int_equal(onednn_open(&d, &e), 0);
+        assert_true(resident(s.g.values[w].constant, 256 * 256 * 4));
+        try_one(&s, d, 1, 0, 2e-5);
+        assert_int_equal(resident(s.g.values[w].constant, 256 * 256 * 4), shared);
+        onednn_close(d);
+        finish(&s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -784,6 +826,7 @@ int main(void)
         cmocka_unit_test(activations_in_any_layout),
         cmocka_unit_test(concat_in_any_layout),
         cmocka_unit_test(outputs_may_be_inputs_constants_and_shared),
+        cmocka_unit_test(packed_weights_are_forgotten_when_nobody_needs_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
