@@ -173,8 +173,11 @@ static void run_and_compare(struct sample *s, struct program *p, const struct bu
         }
         if (program_run(p, &e))
             fail_msg("%s", e.text);
-        for (int i = 0; i < s->g.output_count; i++)
+        for (int i = 0; i < s->g.output_count; i++) {
             compare(s, program_address(p, outputs[i]), s->g.outputs[i], tolerance);
+            for (int k = 0; k < s->g.input_count; k++)
+                assert_int_not_equal(outputs[i], builder_input(b, s->g.inputs[k]));
+        }
     }
 }
 
