@@ -45,7 +45,7 @@ static void registry_knows_all(void **context)
     (void)context;
     size_t count;
     const struct adapter *const *all = adapter_all(&count);
-    assert_int_equal(count, 2);
+    assert_ptr_equal(all[count - 1], &adapter_fake);
     for (size_t i = 0; i < count; i++)
         assert_ptr_equal(adapter_find(all[i]->name), all[i]);
     assert_ptr_equal(adapter_find("fake"), &adapter_fake);

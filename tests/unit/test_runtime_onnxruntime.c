@@ -456,6 +456,16 @@ static void refusals_carry_the_reason(void **context)
            "/no/ort.so");
 }
 
+/* Other builds may have it, as a library beside their own. */
+static int is_there(const char *provider)
+{
+    char path[PATH_MAX];
+    const char *slash = strrchr(ort_library, '/');
+    snprintf(path, sizeof path, "%.*s/libonnxruntime_providers_%s.so",
+             slash ? (int)(slash - ort_library) : 0, ort_library, provider);
+    return access(path, F_OK) == 0;
+}
+
 /* None of these is in the library of the plain package; each says so in its own words. */
 static void absent_providers(void **context)
 {
@@ -466,8 +476,9 @@ static void absent_providers(void **context)
                  {"dnnl", "not enabled in this build"}, {"xnnpack", "not supported in this build"},
                  {"openvino", "libonnxruntime_providers_openvino.so"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        refuse(with(load_command(net_path), "provider", json_string(cases[i].provider)),
-               ERROR_UNSUPPORTED, cases[i].part);
+        if (!is_there(cases[i].provider))
+            refuse(with(load_command(net_path), "provider", json_string(cases[i].provider)),
+                   ERROR_UNSUPPORTED, cases[i].part);
     json_t *command = with(load_command(net_path), "provider", json_string("openvino"));
     refuse(with(command, "provider_library", json_string("/no/plugin.so")), ERROR_UNSUPPORTED,
            "/no/plugin.so");
@@ -531,11 +542,21 @@ static void window_is_silent(void **context)
     worker_free(w);
     struct probe_counts c = probe_take();
     assert_int_equal(c.allocations, 0);
-    /* the library's own, for each run; binding inputs anew would add to them */
+    /* the library's own, for each run: about forty for five nodes */
     assert_in_range(c.cxx_allocations, 0, 60 * RUNS);
     assert_int_equal(c.maps, 0);
     assert_int_equal(c.reads, 0);
     assert_int_equal(c.writes, 0);
+#endif
+}
+
+/* OpenVINO's thread library opens others with RTLD_DEEPBIND, which a sanitizer cannot follow. */
+static int has_openvino(void)
+{
+#ifdef __SANITIZE_ADDRESS__
+    return 0;
+#else
+    return openvino_library[0] != '\0';
 #endif
 }
 
@@ -548,7 +569,7 @@ static json_t *openvino_command(const char *path)
 static void openvino_provider(void **context)
 {
     (void)context;
-    if (!openvino_library[0])
+    if (!has_openvino())
         skip();
     float want[SETS][BATCH * CLASSES], got[SETS][BATCH * CLASSES];
     json_t *reply;
@@ -572,7 +593,7 @@ static void openvino_provider(void **context)
 static void openvino_refusals(void **context)
 {
     (void)context;
-    if (!openvino_library[0])
+    if (!has_openvino())
         skip();
     refuse(with_option(openvino_command(net_path), "device_type", "NPU"), ERROR_UNSUPPORTED,
            "Device NPU is not available");
