@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 enum { NAME_BYTES = 256, ALIGNMENT = 64, BOUND_FIRST = 8, BOUND_MAX = 1 << 16, LIST_MAX = 200 };
+#define BYTES_MAX ((uint64_t)1 << 46)
 
 /* One address an input was bound to. */
 struct bound {
@@ -189,11 +190,13 @@ static int compile(struct openvino *v, const struct adapter_request *r, struct e
 
 /* --- ports ------------------------------------------------------------------------------------- */
 
+/* More than a worker's tensor memory may have is a mistake of the file's. */
 static int count_bytes(struct port *p, struct error *e)
 {
     p->bytes = p->type->bytes;
     for (int i = 0; i < p->rank; i++)
-        if (__builtin_mul_overflow(p->bytes, (uint64_t)p->dims[i], &p->bytes))
+        if (__builtin_mul_overflow(p->bytes, (uint64_t)p->dims[i], &p->bytes) ||
+            p->bytes > BYTES_MAX)
             return error_set(e, ERROR_MEMORY, "'%s' has more bytes than there can be", p->name);
     return 0;
 }
@@ -262,8 +265,8 @@ static struct ov_shape shape_of(struct port *p)
 static int give_memory(struct openvino *v, size_t index, struct error *e)
 {
     struct port *p = &v->outputs[index];
-    size_t room = p->bytes > SIZE_MAX - ALIGNMENT ? 0 : (p->bytes / ALIGNMENT + 1) * ALIGNMENT;
-    p->memory = room ? aligned_alloc(ALIGNMENT, room) : NULL;
+    size_t room = (p->bytes / ALIGNMENT + 1) * ALIGNMENT;
+    p->memory = aligned_alloc(ALIGNMENT, room);
     if (!p->memory)
         return error_set(e, ERROR_MEMORY, "no memory for output '%s' of %zu bytes", p->name,
                          p->bytes);

@@ -189,12 +189,17 @@ static int set_one(const struct ov_properties *p, const struct ov_api *api, cons
                   : 0;
 }
 
+/* Asking the device for its name loads its plug-in, which from then on refuses a wrong property when
+ * it is set, and not only, less clearly, when a model is compiled. */
 int ov_properties_set(const struct ov_properties *p, const struct ov_api *api, const void *core,
                       struct error *e)
 {
     const char *key;
     json_t *value;
-    int code = 0;
+    char *name = NULL;
+    int status = api->core_get_property(core, p->device, "FULL_DEVICE_NAME", &name);
+    int code = status ? ov_api_error(api, status, e, "OpenVINO cannot use device %s", p->device) : 0;
+    api->free(name);
     for (size_t row = 0; !code && row < ROWS; row++)
         if (p->values[row])
             code = set_one(p, api, core, table[row].key, p->values[row], e);
