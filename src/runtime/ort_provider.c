@@ -68,6 +68,9 @@ static int append_object(struct ort *o, const struct object_api *f, const char *
                          "cannot use provider '%s'", name);
     if (options)
         f->release(options);
+    if (code && strstr(e->text, "cannot open shared object file"))
+        error_hint(e, "install that library beside the package, or name its folder in "
+                   "LD_LIBRARY_PATH");
     return code;
 }
 
@@ -377,15 +380,19 @@ static int refuse_fallback(struct ort *o, const char *wanted, json_int_t others,
 {
     const char *name;
     json_t *value;
+    json_int_t all = 0;
     struct buffer list;
     buffer_init(&list, LIST_MAX);
-    json_object_foreach(o->nodes, name, value)
+    json_object_foreach(o->nodes, name, value) {
+        all += json_integer_value(value);
         buffer_format(&list, "%s%s %lld", list.size ? ", " : "", name,
                       (long long)json_integer_value(value));
-    error_set(e, ERROR_UNSUPPORTED, "provider '%s' was required, but %lld nodes run on another "
-              "(nodes by provider: %s)", wanted, (long long)others, buffer_string(&list));
+    }
+    error_set(e, ERROR_UNSUPPORTED, "provider '%s' was required, but %lld of %lld nodes run on "
+              "another (nodes by provider: %s)", wanted, (long long)others, (long long)all,
+              buffer_string(&list));
     buffer_release(&list);
-    return e->code;
+    return error_hint(e, "without --require-provider the mixture is measured, under its own name");
 }
 
 int ort_provider_place(struct ort *o, const struct adapter_request *r, struct error *e)

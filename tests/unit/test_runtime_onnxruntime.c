@@ -28,7 +28,7 @@ enum { IMAGE = CHANNELS * SIDE * SIDE, INPUT_BYTES = BATCH * IMAGE * 4 };
 static struct error err;
 static char ort_library[PATH_MAX], openvino_library[PATH_MAX];
 static char home[64], net_path[128], types_path[128], text_path[128], shape_path[128];
-static char broken_path[128];
+static char broken_path[128], mixed_path[128];
 
 /* --- models ----------------------------------------------------------------------------------- */
 
@@ -116,6 +116,17 @@ static int write_shape(void)
     onnx_writer_node(w, "NonZero", "where", NAMES("x"), "places");
     onnx_writer_output(w, "places", DTYPE_I64, NAMES("2", "found"));
     return finish(w, shape_path);
+}
+
+/* OpenVINO knows no determinant. */
+static int write_mixed(void)
+{
+    struct onnx_writer *w = onnx_writer_new("mixed");
+    onnx_writer_input(w, "x", DTYPE_F32, NAMES("N", "2", "2"));
+    onnx_writer_node(w, "Relu", "relu", NAMES("x"), "a");
+    onnx_writer_node(w, "Det", "det", NAMES("a"), "y");
+    onnx_writer_output(w, "y", DTYPE_F32, NAMES("N"));
+    return finish(w, mixed_path);
 }
 
 static int write_broken(void)
@@ -393,7 +404,7 @@ static void every_type_passes(void **context)
     worker_free(w);
 }
 
-/* A shape of its own for each set, and back again: nothing of the last run is taken for the next. */
+/* A shape of its own for each set and back again: nothing of one run is taken for the next. */
 static void shape_by_value(void **context)
 {
     (void)context;
@@ -589,6 +600,23 @@ static void openvino_provider(void **context)
     assert_same(got, want);
 }
 
+static void openvino_fallback(void **context)
+{
+    (void)context;
+    if (!has_openvino())
+        skip();
+    json_t *reply;
+    struct worker *w = start_ort();
+    json_t *nodes = json_object_get(settings_of(w, openvino_command(mixed_path), &reply), "nodes");
+    assert_string_equal(text_of(reply, "provider"), "openvino+cpu");
+    assert_int_equal(number_of(nodes, "openvino"), 1);
+    assert_int_equal(number_of(nodes, "cpu"), 1);
+    json_decref(reply);
+    worker_free(w);
+    refuse(with(openvino_command(mixed_path), "require_provider", json_integer(1)),
+           ERROR_UNSUPPORTED, "1 of 2 nodes run on another");
+}
+
 /* What the status alone hides is in the error. */
 static void openvino_refusals(void **context)
 {
@@ -628,13 +656,16 @@ static int setup(void **context)
     snprintf(text_path, sizeof text_path, "%s/text.onnx", home);
     snprintf(shape_path, sizeof shape_path, "%s/shape.onnx", home);
     snprintf(broken_path, sizeof broken_path, "%s/broken.onnx", home);
-    return write_net() || write_types() || write_text() || write_shape() || write_broken() ? -1
-                                                                                           : 0;
+    snprintf(mixed_path, sizeof mixed_path, "%s/mixed.onnx", home);
+    int failed = write_net() || write_types() || write_text() || write_shape() || write_mixed() ||
+                 write_broken();
+    return failed ? -1 : 0;
 }
 
 static int teardown(void **context)
 {
-    const char *const paths[] = {net_path, types_path, text_path, shape_path, broken_path};
+    const char *const paths[] = {net_path, types_path, text_path, shape_path, broken_path,
+                                 mixed_path};
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
         unlink(paths[i]);
     return probe_teardown(context);
@@ -662,6 +693,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(no_telemetry),
         cmocka_unit_test(window_is_silent),
         cmocka_unit_test(openvino_provider),
+        cmocka_unit_test(openvino_fallback),
         cmocka_unit_test(openvino_refusals),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

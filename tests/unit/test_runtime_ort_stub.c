@@ -11,14 +11,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static const char *const no_names[] = {"none", NULL};
 const struct adapter adapter_builtin = {
     .name = "builtin", .providers = no_names, .precisions = no_names};
 
 static struct error err;
-static char folder[64], library[128], not_library[128];
+static char folder[64], library[128], not_library[128], site_library[160];
 static const float x[6] = {1, 2, 3, 4, 5, 6};
 static const void *const inputs[] = {x};
 
@@ -325,7 +324,7 @@ static void fallback_is_loud(void **context)
     assert_int_equal(json_integer_value(json_object_get(nodes, "openvino")), 5);
     adapter_onnxruntime.unload(state);
     r.require_provider = 1;
-    refuse_request(r, ERROR_UNSUPPORTED, "6 nodes run on another");
+    refuse_request(r, ERROR_UNSUPPORTED, "6 of 11 nodes run on another");
     assert_in(err.text, "openvino 5");
     setenv("FAKE_ORT_NODES", "cpu:3", 1);
     r.require_provider = 0;
@@ -436,6 +435,10 @@ static void environment(void **context)
     assert_int_equal(adapter_onnxruntime.environment(&r, &e, &err), 0);
     assert_string_equal(variable(e.variables, "LD_LIBRARY_PATH"), "/some/where:/old");
     unsetenv("LD_LIBRARY_PATH");
+    r.provider_library = "";
+    r.library = site_library;
+    assert_int_equal(adapter_onnxruntime.environment(&r, &e, &err), 0);
+    assert_in(variable(e.variables, "LD_LIBRARY_PATH"), "/../../nvidia/cublas/lib");
     r.spin = "perhaps";
     assert_int_equal(adapter_onnxruntime.environment(&r, &e, &err), ERROR_USAGE);
     json_decref(e.variables);
@@ -453,7 +456,7 @@ static void probe_loads_nothing(void **context)
 static int setup(void **context)
 {
     (void)context;
-    char command[512];
+    char command[768];
     snprintf(folder, sizeof folder, "/tmp/wattle-ort-XXXXXX");
     if (!mkdtemp(folder))
         return -1;
@@ -461,16 +464,20 @@ static int setup(void **context)
     snprintf(not_library, sizeof not_library, "%s/empty.so", folder);
     snprintf(command, sizeof command,
              "cc -std=c17 -D_GNU_SOURCE -shared -fPIC -o %s tests/tools/fake_ort.c && "
-             "cc -shared -o %s -x c /dev/null", library, not_library);
+             "cc -shared -o %s -x c /dev/null && "
+             "mkdir -p %s/site/onnxruntime/capi %s/site/nvidia/cublas/lib",
+             library, not_library, folder, folder);
+    snprintf(site_library, sizeof site_library, "%s/site/onnxruntime/capi/libonnxruntime.so.1",
+             folder);
     return system(command);
 }
 
 static int teardown(void **context)
 {
     (void)context;
-    unlink(library);
-    unlink(not_library);
-    return rmdir(folder);
+    char command[128];
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    return system(command);
 }
 
 int main(void)
