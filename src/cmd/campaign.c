@@ -143,6 +143,8 @@ static struct cell reference_for(const struct campaign *c, size_t i)
         snprintf(reference.runtime, sizeof reference.runtime, "builtin");
         snprintf(reference.provider, sizeof reference.provider, "reference");
         snprintf(reference.options, sizeof reference.options, "{}");
+        reference.variant[0] = reference.library[0] = reference.provider_library[0] = '\0';
+        snprintf(reference.version, sizeof reference.version, "%s", WATTLE_VERSION);
     }
     return reference;
 }
@@ -150,7 +152,8 @@ static struct cell reference_for(const struct campaign *c, size_t i)
 static int same_cell(const struct cell *a, const struct cell *b)
 {
     return same_inputs(a, b) && !strcmp(a->runtime, b->runtime) &&
-           !strcmp(a->provider, b->provider) && a->threads == b->threads &&
+           !strcmp(a->library, b->library) && !strcmp(a->provider, b->provider) &&
+           !strcmp(a->provider_library, b->provider_library) && a->threads == b->threads &&
            !strcmp(a->precision, b->precision);
 }
 
@@ -159,7 +162,8 @@ static void name_reference(const struct cell *reference, struct agreement *a)
     snprintf(a->reference, sizeof a->reference, "%s:%s", reference->runtime, reference->provider);
 }
 
-/* A failure to get outputs is not the end: the cell's blocks will fail with the same reason. */
+/* With what another cell gave, or (NULL) with --expect. A failure to get outputs is not the end: the
+ * cell's blocks will fail with the same reason. */
 static int compare_cell(const struct campaign *c, const struct measure_outputs *reference, size_t i,
                         struct error *e)
 {
@@ -173,8 +177,10 @@ static int compare_cell(const struct campaign *c, const struct measure_outputs *
     }
     if (result)
         snprintf(a->detail, sizeof a->detail, "no outputs: %.170s", why.text);
-    else
+    else if (reference)
         measure_agree(reference, &outputs, TOLERANCE, a);
+    else
+        measure_expect(&c->request->expect, &outputs, TOLERANCE, a);
     measure_outputs_release(&outputs);
     return 0;
 }
@@ -210,15 +216,25 @@ static int compare_group(struct campaign *c, size_t first, int *done, struct err
     return result;
 }
 
+static int compare_expected(const struct campaign *c, size_t i, struct error *e)
+{
+    snprintf(c->agreements[i].reference, sizeof c->agreements[i].reference, "file:%s",
+             c->request->expect_name);
+    return compare_cell(c, NULL, i, e);
+}
+
 static int compare_outputs(struct campaign *c, struct error *e)
 {
     int *done = calloc(c->plan.cell_count, sizeof *done);
     if (!done)
         return error_memory(e);
     int result = 0;
-    for (size_t i = 0; i < c->plan.cell_count && !result; i++)
-        if (!done[i])
+    for (size_t i = 0; i < c->plan.cell_count && !result; i++) {
+        if (c->request->expect.count)
+            result = compare_expected(c, i, e);
+        else if (!done[i])
             result = compare_group(c, i, done, e);
+    }
     free(done);
     for (size_t i = 0; i < c->plan.cell_count && !result; i++)
         result = store_put_agreement(c->store, c->stored.id, i, &c->agreements[i], e);

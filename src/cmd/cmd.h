@@ -9,11 +9,17 @@ enum option_id {
     OPTION_RUNTIME = 1,
     OPTION_PROVIDER,
     OPTION_PROVIDER_OPTION,
+    OPTION_PROVIDER_LIBRARY,
+    OPTION_REQUIRE_PROVIDER,
     OPTION_BATCH,
     OPTION_THREADS,
     OPTION_PRECISION,
     OPTION_SPIN,
+    OPTION_GAP,
     OPTION_DIM,
+    OPTION_SHAPE,
+    OPTION_INPUT,
+    OPTION_EXPECT,
     OPTION_RANGE,
     OPTION_DURATION,
     OPTION_MIN_RUNS,
@@ -30,6 +36,7 @@ enum option_id {
     OPTION_STORE,
     OPTION_SYSROOT,
     OPTION_DRY_RUN,
+    OPTION_PIP_ARGS,
     OPTION_QUIET,
     OPTION_VERBOSE,
     OPTION_HELP,
@@ -56,11 +63,16 @@ void command_overview(FILE *out);
 /* The specs a command takes, into specs[COMMAND_OPTION_MAX]; returns how many. */
 size_t command_options(const struct command *c, struct option_spec *specs);
 
+/* The table of what is found, for `wattle runtimes` and `wattle doctor`. */
+struct found_list;
+void runtimes_print_found(const struct found_list *list);
+
 /* 1, 2, 5 or 130: how the kind of a failure becomes an exit code. */
 int exit_code_of(const struct error *e);
 
 int cmd_run(const struct option_list *options, struct error *e);
 int cmd_doctor(const struct option_list *options, struct error *e);
+int cmd_runtimes(const struct option_list *options, struct error *e);
 int cmd_models(const struct option_list *options, struct error *e);
 int cmd_worker(const struct option_list *options, struct error *e);
 

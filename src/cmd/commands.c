@@ -20,12 +20,28 @@ static const struct command all[] = {
                    "Every block is kept in the store.\n\n"
                    "Exit codes: 0 ok, 1 error, 2 usage, 3 completed but invalid, 5 outputs differ, "
                    "130 interrupted with results kept.",
-        .options = {OPTION_RUNTIME, OPTION_PROVIDER, OPTION_PROVIDER_OPTION, OPTION_BATCH,
-                    OPTION_THREADS, OPTION_PRECISION, OPTION_SPIN, OPTION_DIM, OPTION_RANGE,
+        .options = {OPTION_RUNTIME, OPTION_PROVIDER, OPTION_PROVIDER_OPTION,
+                    OPTION_PROVIDER_LIBRARY, OPTION_REQUIRE_PROVIDER, OPTION_BATCH, OPTION_THREADS,
+                    OPTION_PRECISION, OPTION_SPIN, OPTION_GAP, OPTION_DIM, OPTION_SHAPE,
+                    OPTION_INPUT, OPTION_EXPECT, OPTION_RANGE,
                     OPTION_DURATION, OPTION_MIN_RUNS, OPTION_BLOCKS, OPTION_WARMUP, OPTION_TIMEOUT,
                     OPTION_SEED, OPTION_VERIFY, OPTION_TDP, OPTION_REQUIRE, OPTION_JSON, OPTION_CSV,
                     OPTION_MARKDOWN, OPTION_STORE, OPTION_SYSROOT, OPTION_DRY_RUN},
         .run = cmd_run,
+    },
+    {
+        .name = "runtimes",
+        .operands = "[ACTION...]",
+        .summary = "list, install, remove and link runtimes",
+        .details = "Without an action: every runtime that is known or found, with its version, "
+                   "place, providers and library, or the reason why it cannot be used.\n\n"
+                   "install NAME[=VERSION]...  with pip, into a folder of its own below "
+                   "$WATTLE_HOME/runtimes; several versions can lie side by side.\n"
+                   "remove NAME[=VERSION]...  what was installed or linked.\n"
+                   "link NAME DIR  uses what is there: a virtual environment, an unpacked archive, "
+                   "a build or a folder with the library.",
+        .options = {OPTION_DRY_RUN, OPTION_PIP_ARGS},
+        .run = cmd_runtimes,
     },
     {
         .name = "models",

@@ -3,7 +3,7 @@
 #include "cmd/cmd.h"
 #include "host/host.h"
 #include "model/zoo.h"
-#include "runtime/adapter.h"
+#include "runtime/found.h"
 
 #include <wattle/meter.h>
 
@@ -68,23 +68,16 @@ static void print_meters(const struct wattle_meter_options *options)
                                 "this machine are not");
 }
 
-static void print_runtimes(void)
+static int print_runtimes(struct error *e)
 {
-    size_t count;
-    const struct adapter *const *all = adapter_all(&count);
+    struct found_list list;
+    int result = found_search(&list, e);
+    if (result)
+        return result;
     printf("\nruntimes\n");
-    for (size_t i = 0; i < count; i++) {
-        struct adapter_probe probe = {0};
-        if (all[i]->hidden)
-            continue;
-        all[i]->probe(&probe);
-        printf("  %-12s %-8s %s\n", all[i]->name, probe.usable ? probe.version : "-",
-               probe.usable ? probe.library : probe.reason);
-        printf("  %-12s providers", "");
-        for (const char *const *p = all[i]->providers; *p; p++)
-            printf(" %s", *p);
-        putchar('\n');
-    }
+    runtimes_print_found(&list);
+    found_release(&list);
+    return 0;
 }
 
 static void print_models(void)
@@ -113,8 +106,8 @@ int cmd_doctor(const struct option_list *options, struct error *e)
         return 0;
     print_host(&host);
     print_meters(&meter);
-    print_runtimes();
-    print_models();
+    if (!print_runtimes(e))
+        print_models();
     host_release(&host);
     return 0;
 }

@@ -2,13 +2,20 @@
 
 /* The one source of option text. Spelled the same in every command that takes it. */
 static const struct option_spec all[] = {
-    {OPTION_RUNTIME, 'r', "runtime", "NAME[,NAME...]",
-     "Runtimes to measure (default: every usable one)."},
+    {OPTION_RUNTIME, 'r', "runtime", "RUNTIME[:VARIANT][@VERSION][,...]",
+     "Runtimes to measure, as wattle runtimes lists them: onnxruntime is the newest one, "
+     "onnxruntime@1.31.1 a certain one, onnxruntime:openvino the package onnxruntime-openvino or a "
+     "provider (default: the newest of every usable one)."},
     {OPTION_PROVIDER, 0, "provider", "NAME[,NAME...]",
-     "Execution providers (default: the runtime's first). builtin has cpu (oneDNN and kernels of "
-     "its own) and reference (plain C, slow, for checking)."},
+     "Execution providers (default: what the installation is made for). builtin has cpu (oneDNN "
+     "and kernels of its own) and reference (plain C, slow, for checking)."},
     {OPTION_PROVIDER_OPTION, 0, "provider-option", "KEY=VALUE",
      "Hand an option to the runtime; may be repeated. Unknown keys are refused."},
+    {OPTION_PROVIDER_LIBRARY, 0, "provider-library", "FILE",
+     "Register a plug-in provider with onnxruntime and run on it: a shared library or the name of "
+     "an installed package such as onnxruntime-ep-webgpu."},
+    {OPTION_REQUIRE_PROVIDER, 0, "require-provider", NULL,
+     "Fail where a part of the model would run on another provider than the one asked for."},
     {OPTION_BATCH, 'b', "batch", "N[,N...]", "Batch sizes (default 1)."},
     {OPTION_THREADS, 't', "threads", "N[,N...]",
      "Intra-op threads (default: every CPU this process may use)."},
@@ -16,8 +23,19 @@ static const struct option_spec all[] = {
     {OPTION_SPIN, 0, "spin", "off|default|USEC",
      "Busy-waiting of idle worker threads: off (default) lets none spin between requests, default "
      "is the runtime's own habit, a number is microseconds."},
+    {OPTION_GAP, 0, "gap", "TIME",
+     "Pause between two requests, the worker asleep, such as 20ms (default 0: none). What idle "
+     "threads cost shows only then."},
     {OPTION_DIM, 0, "dim", "NAME=SIZE",
      "Size of a symbolic dimension other than the batch, such as S=128; may be repeated."},
+    {OPTION_SHAPE, 0, "shape", "INPUT=SIZExSIZE...",
+     "Shape of an input whose sizes are free, such as input=1x3x224x224; may be repeated."},
+    {OPTION_INPUT, 0, "input", "[INPUT=]FILE",
+     "Feed what a file holds: .npy, .npz, an ONNX tensor .pb, or a folder with input_0.pb or "
+     "INPUT.npy files; may be repeated. Inputs that it lacks are made up."},
+    {OPTION_EXPECT, 0, "expect", "[OUTPUT=]FILE",
+     "Compare the outputs of every cell with those of a file, as for --input; may be repeated. "
+     "Where they differ, the exit code is 5."},
     {OPTION_RANGE, 0, "range", "INPUT=LOW..HIGH",
      "Make up this input uniformly between two values, both included; may be repeated."},
     {OPTION_DURATION, 0, "duration", "TIME",
@@ -44,6 +62,9 @@ static const struct option_spec all[] = {
     {OPTION_SYSROOT, 0, "sysroot", "DIR",
      "Read /sys and /proc of the machine under this folder (recorded or simulated trees)."},
     {OPTION_DRY_RUN, 0, "dry-run", NULL, "Say what would be done, and stop."},
+    {OPTION_PIP_ARGS, 0, "pip-args", "ARGUMENTS",
+     "Arguments for pip install, separated by blanks, such as an index or a proxy; may be "
+     "repeated."},
     {OPTION_QUIET, 'q', "quiet", NULL, "No progress, notes or warnings on stderr."},
     {OPTION_VERBOSE, 'v', "verbose", NULL, "More detail on stderr."},
     {OPTION_HELP, 'h', "help", NULL, "This text."},

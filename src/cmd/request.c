@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "model/zoo.h"
+#include "runtime/packages.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -52,67 +53,6 @@ static int parse_batches(struct request *r, const struct option_list *options, s
                           r->batches, &r->batch_count, e);
 }
 
-static int unknown_runtime(const char *name, struct error *e)
-{
-    const char *names[REQUEST_LIST_MAX];
-    size_t count, n = 0;
-    const struct adapter *const *all = adapter_all(&count);
-    for (size_t i = 0; i < count && n < REQUEST_LIST_MAX; i++)
-        if (!all[i]->hidden)
-            names[n++] = all[i]->name;
-    const char *nearest = text_nearest(name, names, n);
-    error_set(e, ERROR_USAGE, "unknown runtime '%s'", name);
-    if (nearest)
-        return error_hint(e, "did you mean '%s'?", nearest);
-    return error_hint(e, "wattle doctor lists the runtimes");
-}
-
-static int named_runtimes(struct request *r, const char *text, struct error *e)
-{
-    char **names;
-    size_t count;
-    int result = text_split(text, "runtime", REQUEST_LIST_MAX, &names, &count, e);
-    if (result)
-        return result;
-    for (size_t i = 0; i < count && !result; i++) {
-        const struct adapter *adapter = adapter_find(names[i]);
-        struct adapter_probe probe = {0};
-        if (!adapter) {
-            result = unknown_runtime(names[i], e);
-            break;
-        }
-        adapter->probe(&probe);
-        if (!probe.usable)
-            result = error_set(e, ERROR_UNSUPPORTED, "runtime %s cannot be used: %s", names[i],
-                               probe.reason);
-        r->runtimes[r->runtime_count++] = adapter;
-    }
-    free(names);
-    return result;
-}
-
-static int parse_runtimes(struct request *r, const struct option_list *options, struct error *e)
-{
-    const char *text = options_last(options, OPTION_RUNTIME, NULL);
-    if (text)
-        return named_runtimes(r, text, e);
-    size_t count;
-    const struct adapter *const *all = adapter_all(&count);
-    for (size_t i = 0; i < count && r->runtime_count < REQUEST_LIST_MAX; i++) {
-        struct adapter_probe probe = {0};
-        if (all[i]->hidden)
-            continue;
-        all[i]->probe(&probe);
-        if (probe.usable)
-            r->runtimes[r->runtime_count++] = all[i];
-        else
-            log_detail("runtime %s left out: %s", all[i]->name, probe.reason);
-    }
-    if (r->runtime_count == 0)
-        return error_set(e, ERROR_UNSUPPORTED, "no runtime can be used here");
-    return 0;
-}
-
 static int has_name(const char *const *names, const char *name)
 {
     for (; names && *names; names++)
@@ -121,21 +61,203 @@ static int has_name(const char *const *names, const char *name)
     return 0;
 }
 
-static int parse_providers(struct request *r, const struct option_list *options, struct error *e)
+/* --- runtimes and providers --------------------------------------------------------------------- */
+
+static int parse_names(struct request *r, const char *text, struct error *e)
 {
-    const char *text = options_last(options, OPTION_PROVIDER, NULL);
-    if (!text)
-        return 0;
-    int result = text_split(text, "provider", REQUEST_LIST_MAX, &r->providers, &r->provider_count, e);
-    for (size_t i = 0; !result && r->providers && i < r->provider_count; i++) {
-        int known = 0;
-        for (size_t k = 0; k < r->runtime_count; k++)
-            known |= has_name(r->runtimes[k]->providers, r->providers[i]);
-        if (!known) {
-            error_set(e, ERROR_USAGE, "no chosen runtime has the provider '%s'", r->providers[i]);
-            result = error_hint(e, "wattle doctor lists runtimes and their providers");
+    char **names;
+    int result = text_split(text, "runtime", REQUEST_LIST_MAX, &names, &r->name_count, e);
+    if (result)
+        return result;
+    r->names = calloc(r->name_count, sizeof *r->names);
+    result = r->names ? 0 : error_memory(e);
+    for (size_t i = 0; i < r->name_count && !result; i++)
+        result = runtime_name_parse(names[i], &r->names[i], e);
+    free(names);
+    return result;
+}
+
+static int add_target(struct request *r, const struct found *found, const char *provider,
+                      struct error *e)
+{
+    for (size_t i = 0; i < r->target_count; i++)
+        if (r->targets[i].found == found && !strcmp(r->targets[i].provider, provider))
+            return 0;
+    if (r->target_count == REQUEST_LIST_MAX)
+        return error_set(e, ERROR_USAGE, "more than %d runtimes and providers", REQUEST_LIST_MAX);
+    r->targets[r->target_count++] = (struct request_target){found, provider};
+    return 0;
+}
+
+static int is_chosen(const struct request *r, const struct found *f, const char *provider)
+{
+    for (size_t i = 0; i < r->target_count; i++)
+        if (r->targets[i].found->adapter == f->adapter &&
+            !strcmp(r->targets[i].provider, provider))
+            return 1;
+    return 0;
+}
+
+/* The newest installation of each runtime and provider that is measured unasked. */
+static int all_targets(struct request *r, struct error *e)
+{
+    int result = 0;
+    for (size_t i = 0; i < r->found.count && !result; i++) {
+        const struct found *f = &r->found.items[i];
+        const struct package *p = package_find(f->package);
+        if (f->adapter->hidden || (p && (p->plugin || p->named_only)))
+            continue;
+        if (!f->usable)
+            log_detail("runtime %s %s left out: %s", f->adapter->name, f->version, f->reason);
+        for (size_t k = 0; k < f->default_count && f->usable && !result; k++)
+            if (!is_chosen(r, f, f->providers[k]))
+                result = add_target(r, f, f->providers[k], e);
+    }
+    return result;
+}
+
+/* A variant that no package is called by is a provider. */
+static const char *meant_provider(const struct found *f, const struct runtime_name *name)
+{
+    int is_provider = name->variant[0] && strcmp(found_variant(f), name->variant) != 0;
+    return is_provider ? name->variant : NULL;
+}
+
+/* "-r onnxruntime" alone is each provider that some installation of it was made for. */
+static int named_targets(struct request *r, const struct runtime_name *name, struct error *e)
+{
+    const struct found *best = found_pick(&r->found, name, "", e);
+    size_t before = r->target_count;
+    if (!best)
+        return (int)e->code;
+    const char *meant = meant_provider(best, name);
+    if (meant)
+        return add_target(r, best, meant, e);
+    int result = 0;
+    for (size_t i = 0; i < r->found.count && !result; i++) {
+        const struct found *f = name->variant[0] ? best : &r->found.items[i];
+        const struct package *p = package_find(f->package);
+        if (!found_matches(f, name) || (p && p->named_only && f != best))
+            continue;
+        for (size_t k = 0; k < f->default_count && !result; k++) {
+            int known = 0;
+            for (size_t t = before; t < r->target_count; t++)
+                known |= !strcmp(r->targets[t].provider, f->providers[k]);
+            if (!known)
+                result = add_target(r, f, f->providers[k], e);
         }
     }
+    return result;
+}
+
+/* Every name with every provider; a name that has none of them, or a provider that no name has, is
+ * an error. */
+static int provider_targets(struct request *r, const struct runtime_name *names, size_t count,
+                            struct error *e)
+{
+    for (size_t n = 0; n < r->name_count; n++)
+        if (!found_pick(&r->found, &names[n], "", e))
+            return (int)e->code;
+    for (size_t i = 0; i < r->provider_count; i++) {
+        size_t before = r->target_count;
+        for (size_t n = 0; n < count; n++) {
+            const struct found *f = found_pick(&r->found, &names[n], r->providers[i], e);
+            if (f && add_target(r, f, r->providers[i], e))
+                return (int)e->code;
+        }
+        if (r->target_count > before)
+            continue;
+        if (count == 1)
+            return (int)e->code; /* found_pick has said why */
+        error_set(e, ERROR_USAGE, "no chosen runtime has the provider '%s'", r->providers[i]);
+        return error_hint(e, "wattle runtimes lists runtimes and their providers");
+    }
+    *e = (struct error){0};
+    return 0;
+}
+
+/* --provider without -r: whatever runtime has it. */
+static int any_provider_targets(struct request *r, struct error *e)
+{
+    struct runtime_name names[REQUEST_LIST_MAX] = {0};
+    size_t count, n = 0;
+    const struct adapter *const *all = adapter_all(&count);
+    for (size_t i = 0; i < count && n < REQUEST_LIST_MAX; i++)
+        if (!all[i]->hidden)
+            snprintf(names[n++].runtime, sizeof names[0].runtime, "%s", all[i]->name);
+    return provider_targets(r, names, n, e);
+}
+
+/* --provider-library PATH, or the name of a plug-in package that is installed. */
+static int find_plugin(struct request *r, const char *text, struct error *e)
+{
+    for (size_t i = 0; i < r->found.count; i++) {
+        const struct package *p = package_find(r->found.items[i].package);
+        if (!p || !p->plugin || strcmp(p->name, text) != 0)
+            continue;
+        snprintf(r->provider_library, sizeof r->provider_library, "%s", r->found.items[i].library);
+        return 0;
+    }
+    struct stat st;
+    if (realpath(text, r->provider_library) && !stat(text, &st) && S_ISREG(st.st_mode))
+        return 0;
+    error_set(e, ERROR_USAGE, "provider library '%.200s' is neither a file nor an installed package",
+              text);
+    return error_hint(e, "wattle runtimes lists installed packages");
+}
+
+/* A plug-in brings one provider, which the runtime's adapter calls "plugin". */
+static int plugin_targets(struct request *r, struct error *e)
+{
+    static const struct runtime_name all = {.runtime = "onnxruntime"};
+    const struct runtime_name *names = r->names ? r->names : &all;
+    size_t count = r->names ? r->name_count : 1;
+    if (r->providers && (r->provider_count > 1 || strcmp(r->providers[0], "plugin") != 0))
+        return error_set(e, ERROR_USAGE, "with --provider-library the provider is 'plugin'");
+    int result = 0;
+    for (size_t i = 0; i < count && !result; i++) {
+        const struct found *f = found_pick(&r->found, &names[i], "", e);
+        result = f ? add_target(r, f, "plugin", e) : (int)e->code;
+        if (!result && !has_name(f->adapter->providers, "plugin"))
+            result = error_set(e, ERROR_USAGE, "runtime %s takes no provider library",
+                               f->adapter->name);
+    }
+    return result;
+}
+
+static int choose_targets(struct request *r, struct error *e)
+{
+    if (r->provider_library[0])
+        return plugin_targets(r, e);
+    if (r->providers)
+        return r->names ? provider_targets(r, r->names, r->name_count, e)
+                        : any_provider_targets(r, e);
+    if (!r->names)
+        return all_targets(r, e);
+    int result = 0;
+    for (size_t i = 0; i < r->name_count && !result; i++)
+        result = named_targets(r, &r->names[i], e);
+    return result;
+}
+
+static int parse_runtimes(struct request *r, const struct option_list *options, struct error *e)
+{
+    const char *names = options_last(options, OPTION_RUNTIME, NULL);
+    const char *providers = options_last(options, OPTION_PROVIDER, NULL);
+    const char *library = options_last(options, OPTION_PROVIDER_LIBRARY, NULL);
+    int result = found_search(&r->found, e);
+    if (!result && names)
+        result = parse_names(r, names, e);
+    if (!result && providers)
+        result = text_split(providers, "provider", REQUEST_LIST_MAX, &r->providers,
+                            &r->provider_count, e);
+    if (!result && library)
+        result = find_plugin(r, library, e);
+    if (!result)
+        result = choose_targets(r, e);
+    if (!result && r->target_count == 0)
+        result = error_set(e, ERROR_UNSUPPORTED, "no runtime can be used here");
+    r->require_provider = options_given(options, OPTION_REQUIRE_PROVIDER);
     return result;
 }
 
@@ -181,6 +303,31 @@ static int parse_range(struct request *r, const char *text, struct error *e)
     return result;
 }
 
+/* "NAME=1x3x224x224" into the object. */
+static int parse_shape(json_t *object, const char *text, struct error *e)
+{
+    char name[PLAN_NAME_MAX], size[24];
+    const char *at = split_assignment(text, name);
+    json_t *sizes = json_array();
+    int sound = at && sizes;
+    for (size_t rank = 0; sound && rank < RANK_MAX; rank++) {
+        int64_t value;
+        size_t n = strcspn(at, "x");
+        snprintf(size, sizeof size, "%.*s", (int)(n < sizeof size ? n : 0), at);
+        sound = !text_to_int(size, "size", 0, INT32_MAX, &value, NULL) &&
+                !json_array_append_new(sizes, json_integer(value));
+        at += n;
+        if (*at != 'x')
+            break;
+        at++;
+    }
+    if (sound && !*at && at[-1] != 'x' && !json_object_set_new(object, name, sizes))
+        return 0;
+    json_decref(sizes);
+    error_set(e, ERROR_USAGE, "shape '%.60s' is not INPUT=SIZExSIZE...", text);
+    return error_hint(e, "as in --shape input=1x3x224x224, with at most %d sizes", RANK_MAX);
+}
+
 static int parse_provider_option(json_t *object, const char *text, struct error *e)
 {
     char name[PLAN_NAME_MAX];
@@ -192,10 +339,31 @@ static int parse_provider_option(json_t *object, const char *text, struct error 
     return 0;
 }
 
+static int write_object(json_t *object, const char *what, char *out, size_t size, struct error *e)
+{
+    size_t used = object ? json_dumpb(object, out, size - 1, JSON_COMPACT | JSON_SORT_KEYS) : 0;
+    if (used > 0 && used < size)
+        return 0;
+    return error_set(e, ERROR_USAGE, "%s take %zu bytes, at most %zu are kept", what, used,
+                     size - 1);
+}
+
+static int parse_expect(struct request *r, const char *text, struct error *e)
+{
+    size_t size = strlen(text);
+    while (size > 1 && text[size - 1] == '/')
+        size--;
+    size_t begin = size;
+    while (begin > 0 && text[begin - 1] != '/')
+        begin--;
+    snprintf(r->expect_name, sizeof r->expect_name, "%.*s", (int)(size - begin), text + begin);
+    return data_read(&r->expect, text, "output", e);
+}
+
 static int parse_repeated(struct request *r, const struct option_list *options, struct error *e)
 {
-    json_t *object = json_object();
-    int result = object ? 0 : error_memory(e);
+    json_t *object = json_object(), *shapes = json_object();
+    int result = object && shapes ? 0 : error_memory(e);
     for (size_t i = 0; i < options->option_count && !result; i++) {
         const struct option_value *o = &options->options[i];
         if (o->id == OPTION_DIM)
@@ -204,13 +372,20 @@ static int parse_repeated(struct request *r, const struct option_list *options, 
             result = parse_range(r, o->value, e);
         else if (o->id == OPTION_PROVIDER_OPTION)
             result = parse_provider_option(object, o->value, e);
+        else if (o->id == OPTION_SHAPE)
+            result = parse_shape(shapes, o->value, e);
+        else if (o->id == OPTION_INPUT)
+            result = data_read(&r->input, o->value, "input", e);
+        else if (o->id == OPTION_EXPECT)
+            result = parse_expect(r, o->value, e);
     }
-    size_t size = object ? json_dumpb(object, r->provider_options, sizeof r->provider_options - 1,
-                                      JSON_COMPACT | JSON_SORT_KEYS) : 0;
-    if (!result && (size == 0 || size >= sizeof r->provider_options))
-        result = error_set(e, ERROR_USAGE, "provider options take %zu bytes, at most %zu are kept",
-                           size, sizeof r->provider_options - 1);
+    if (!result)
+        result = write_object(object, "provider options", r->provider_options,
+                              sizeof r->provider_options, e);
+    if (!result)
+        result = write_object(shapes, "shapes", r->shapes, sizeof r->shapes, e);
     json_decref(object);
+    json_decref(shapes);
     return result;
 }
 
@@ -225,6 +400,7 @@ static int parse_durations(struct request *r, const struct option_list *options,
         {OPTION_DURATION, "duration", NS_PER_MS, 24 * 3600 * NS_PER_S, &r->measure.duration_ns},
         {OPTION_WARMUP, "warmup", NS_PER_MS, 3600 * NS_PER_S, &r->measure.warmup_max_ns},
         {OPTION_TIMEOUT, "timeout", NS_PER_MS, 24 * 3600 * NS_PER_S, &r->measure.timeout_ns},
+        {OPTION_GAP, "gap", 0, 60 * NS_PER_S, &r->gap_ns},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         const char *text = options_last(options, table[i].id, NULL);
@@ -274,8 +450,8 @@ static int parse_words(struct request *r, const struct option_list *options, str
         text_to_int(r->spin, "spin", 0, 10 * 1000 * 1000, &usec, e))
         return error_hint(e, "--spin takes off, default or microseconds");
     int known = 0;
-    for (size_t k = 0; k < r->runtime_count; k++)
-        known |= has_name(r->runtimes[k]->precisions, r->precision);
+    for (size_t k = 0; k < r->target_count; k++)
+        known |= has_name(r->targets[k].found->adapter->precisions, r->precision);
     if (!known)
         return error_set(e, ERROR_USAGE, "no chosen runtime computes in precision '%s'",
                          r->precision);
@@ -290,8 +466,8 @@ static int parse_words(struct request *r, const struct option_list *options, str
 int request_parse(struct request *r, const struct option_list *options, struct error *e)
 {
     typedef int (*parse)(struct request *, const struct option_list *, struct error *);
-    static const parse steps[] = {parse_threads,   parse_batches, parse_runtimes, parse_providers,
-                                  parse_durations, parse_numbers, parse_words,    parse_repeated};
+    static const parse steps[] = {parse_threads,   parse_batches, parse_runtimes, parse_durations,
+                                  parse_numbers,   parse_words,   parse_repeated};
     *r = (struct request){0};
     measure_defaults(&r->measure);
     r->measure.sysroot = options_last(options, OPTION_SYSROOT, "");
@@ -302,6 +478,7 @@ int request_parse(struct request *r, const struct option_list *options, struct e
     for (size_t i = 0; i < sizeof steps / sizeof *steps && !result; i++)
         result = steps[i](r, options, e);
     r->measure.ranges = r->ranges;
+    r->measure.data = r->input.count ? &r->input : NULL;
     if (result)
         request_release(r);
     return result;
@@ -311,8 +488,13 @@ void request_release(struct request *r)
 {
     host_release(&r->host);
     free(r->providers);
+    free(r->names);
+    found_release(&r->found);
+    data_release(&r->input);
+    data_release(&r->expect);
     r->providers = NULL;
-    r->provider_count = 0;
+    r->names = NULL;
+    r->provider_count = r->name_count = r->target_count = 0;
 }
 
 /* --- models and cells ------------------------------------------------------------------------- */
@@ -363,9 +545,28 @@ int request_model(const char *operand, int build, struct cell *model, struct err
     return 0;
 }
 
-static int add_cell(const struct request *r, const struct cell *model, const struct adapter *runtime,
-                    const char *provider, int64_t batch, int threads, struct cell **cells,
-                    size_t *count, struct error *e)
+static void fill_cell(const struct request *r, const struct request_target *t, struct cell *c)
+{
+    const struct found *f = t->found;
+    snprintf(c->runtime, sizeof c->runtime, "%s", f->adapter->name);
+    snprintf(c->variant, sizeof c->variant, "%s", found_variant(f));
+    snprintf(c->version, sizeof c->version, "%s", f->version);
+    snprintf(c->library, sizeof c->library, "%s", f->library);
+    snprintf(c->provider, sizeof c->provider, "%s", t->provider);
+    snprintf(c->provider_library, sizeof c->provider_library, "%s", r->provider_library);
+    snprintf(c->precision, sizeof c->precision, "%s", r->precision);
+    snprintf(c->spin, sizeof c->spin, "%s", r->spin);
+    snprintf(c->options, sizeof c->options, "%s", r->provider_options);
+    snprintf(c->shapes, sizeof c->shapes, "%s", r->shapes);
+    c->require_provider = r->require_provider;
+    c->gap_ns = r->gap_ns;
+    memcpy(c->dims, r->dims, sizeof c->dims);
+    c->dim_count = r->dim_count;
+}
+
+static int add_cell(const struct request *r, const struct cell *model,
+                    const struct request_target *target, int64_t batch, int threads,
+                    struct cell **cells, size_t *count, struct error *e)
 {
     struct cell *more = *count < PLAN_CELL_MAX
                             ? realloc(*cells, (*count + 1) * sizeof **cells) : NULL;
@@ -374,44 +575,23 @@ static int add_cell(const struct request *r, const struct cell *model, const str
     *cells = more;
     struct cell *c = &more[(*count)++];
     *c = *model;
-    snprintf(c->runtime, sizeof c->runtime, "%s", runtime->name);
-    snprintf(c->provider, sizeof c->provider, "%s", provider);
-    snprintf(c->precision, sizeof c->precision, "%s", r->precision);
-    snprintf(c->spin, sizeof c->spin, "%s", r->spin);
-    snprintf(c->options, sizeof c->options, "%s", r->provider_options);
+    fill_cell(r, target, c);
     c->batch = batch;
     c->threads = threads;
-    memcpy(c->dims, r->dims, sizeof c->dims);
-    c->dim_count = r->dim_count;
     return 0;
-}
-
-/* One runtime and provider at every batch and thread count. */
-static int provider_cells(const struct request *r, const struct cell *model,
-                          const struct adapter *runtime, const char *provider, struct cell **cells,
-                          size_t *count, struct error *e)
-{
-    int result = 0;
-    for (size_t b = 0; b < r->batch_count; b++)
-        for (size_t t = 0; t < r->thread_count && !result; t++)
-            result = add_cell(r, model, runtime, provider, r->batches[b], r->threads[t], cells,
-                              count, e);
-    return result;
 }
 
 int request_cells(const struct request *r, const struct cell *model, struct cell **cells,
                   size_t *count, struct error *e)
 {
     int result = 0;
-    for (size_t i = 0; i < r->runtime_count && !result; i++) {
-        const struct adapter *runtime = r->runtimes[i];
-        if (!has_name(runtime->precisions, r->precision))
+    for (size_t i = 0; i < r->target_count; i++) {
+        if (!has_name(r->targets[i].found->adapter->precisions, r->precision))
             continue;
-        if (!r->providers)
-            result = provider_cells(r, model, runtime, runtime->providers[0], cells, count, e);
-        for (size_t p = 0; r->providers && p < r->provider_count && !result; p++)
-            if (has_name(runtime->providers, r->providers[p]))
-                result = provider_cells(r, model, runtime, r->providers[p], cells, count, e);
+        for (size_t b = 0; b < r->batch_count; b++)
+            for (size_t t = 0; t < r->thread_count && !result; t++)
+                result = add_cell(r, model, &r->targets[i], r->batches[b], r->threads[t], cells,
+                                  count, e);
     }
     return result;
 }

@@ -6,16 +6,31 @@
 #include "host/host.h"
 #include "measure/measure.h"
 #include "plan/plan.h"
-#include "runtime/adapter.h"
+#include "runtime/found.h"
 
 enum { REQUEST_LIST_MAX = 64 };
 
+/* What -r and --provider come to: an installation and one of its providers. */
+struct request_target {
+    const struct found *found;
+    const char *provider;
+};
+
 struct request {
     struct host host;
-    const struct adapter *runtimes[REQUEST_LIST_MAX];
-    size_t runtime_count;
-    char **providers;            /* as typed; NULL: each runtime's first */
+    struct found_list found;     /* every installation on this machine */
+    struct request_target targets[REQUEST_LIST_MAX];
+    size_t target_count;
+    struct runtime_name *names;  /* of -r; NULL: everything */
+    size_t name_count;
+    char **providers;            /* as typed; NULL: the installations' own choice */
     size_t provider_count;
+    char provider_library[PATH_MAX]; /* resolved; "" */
+    int require_provider;
+    struct data input, expect;   /* of --input and --expect */
+    char expect_name[64];        /* for the report: the last part of --expect's path */
+    char shapes[512];            /* JSON object */
+    uint64_t gap_ns;
     int64_t batches[REQUEST_LIST_MAX];
     size_t batch_count;
     int threads[REQUEST_LIST_MAX];
@@ -36,7 +51,7 @@ void request_release(struct request *r);
  * name, path and format of the cell. */
 int request_model(const char *operand, int build, struct cell *model, struct error *e);
 
-/* The cells of one model: runtime x provider x batch x threads, appended to *cells (realloc'd). */
+/* The cells of one model: target x batch x threads, appended to *cells (realloc'd). */
 int request_cells(const struct request *r, const struct cell *model, struct cell **cells,
                   size_t *count, struct error *e);
 

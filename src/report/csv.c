@@ -53,7 +53,8 @@ static void put_number(struct row *w, double x)
 
 static const char columns[] =
     "campaign,started,wattle,host,command,seed,duration_s,model,model_sha256,runtime,"
-    "runtime_version,provider,batch,threads,instances,precision,blocks_ok,blocks_failed,failure,"
+    "runtime_variant,runtime_version,provider,batch,threads,instances,precision,gap_s,blocks_ok,"
+    "blocks_failed,failure,"
     "load_ms,first_ms,latency_count,latency_min_ms,latency_p50_ms,latency_p90_ms,latency_p95_ms,"
     "latency_p99_ms,percentile_reason,latency_ci95_low_ms,latency_ci95_high_ms,ci95_reason,"
     "throughput_per_s,cpu_s_per_inference,cpu_user_s_per_inference,cpu_system_s_per_inference,"
@@ -81,12 +82,14 @@ static void put_identity(struct row *w)
     put_text(w, campaign->models[cell->model].name);
     put_text(w, campaign->models[cell->model].sha256);
     put_text(w, cell->cell.runtime);
-    put_text(w, first ? first->runtime_version : "");
+    put_text(w, cell->cell.variant);
+    put_text(w, first ? first->runtime_version : cell->cell.version);
     put_text(w, first && first->provider[0] ? first->provider : cell->cell.provider);
     put_int(w, cell->cell.batch);
     put_int(w, cell->cell.threads);
     put_int(w, cell->cell.instances);
     put_text(w, cell->cell.precision);
+    put_number(w, (double)cell->cell.gap_ns / 1e9);
 }
 
 static void put_times(struct row *w)

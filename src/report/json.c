@@ -139,14 +139,17 @@ static void set_setup(struct object o, const struct summary *s)
     const struct record *first = s->first;
     struct object runtime = child(o, "runtime");
     set_text(runtime, "name", c->runtime);
-    set_text(runtime, "version", first ? first->runtime_version : NULL);
-    set_text(runtime, "library", first ? first->library : NULL);
+    set_text(runtime, "variant", c->variant[0] ? c->variant : NULL);
+    set_text(runtime, "version", first ? first->runtime_version
+                                       : c->version[0] ? c->version : NULL);
+    set_text(runtime, "library", first ? first->library : c->library[0] ? c->library : NULL);
     set_text(o, "provider", first && first->provider[0] ? first->provider : c->provider);
     array_of(o, "devices");
     set_int(o, "batch", c->batch);
     set_int(o, "threads", c->threads);
     set_int(o, "instances", c->instances);
     set_text(o, "precision", c->precision);
+    set_number(o, "gap_s", (double)c->gap_ns / 1e9);
     struct object dims = child(o, "dims");
     char symbol[2 * PLAN_NAME_MAX];
     for (size_t i = 0; i < c->dim_count; i++)

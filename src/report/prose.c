@@ -82,6 +82,9 @@ void format_facts(const struct report *r, const struct summary_group *g, char *o
     add_inputs(r->rows[g->begin].first, out, size);
     add(out, size, ", seed %llu, %d block%s x %g s", (unsigned long long)c->seed, c->blocks,
         c->blocks == 1 ? "" : "s", c->duration_s);
+    uint64_t gap_ns = r->rows[g->begin].cell->cell.gap_ns;
+    if (gap_ns)
+        add(out, size, ", %g ms asleep between requests", (double)gap_ns / 1e6);
     memmove(out, out + 2, strlen(out + 2) + 1);
 }
 

@@ -448,6 +448,7 @@ static int compete(const struct store_cell *a, const struct store_cell *b)
 {
     return a->model == b->model && a->cell.batch == b->cell.batch &&
            a->cell.threads == b->cell.threads && !strcmp(a->cell.precision, b->cell.precision) &&
+           a->cell.gap_ns == b->cell.gap_ns && !strcmp(a->cell.shapes, b->cell.shapes) &&
            same_dims(&a->cell, &b->cell);
 }
 
@@ -551,16 +552,39 @@ static void rank_group(struct report *r, struct summary_group *g)
     }
 }
 
-/* A runtime's name alone, where it says which row is meant. */
+/* Longer and longer names of a row, as -r takes them. */
+enum { NAME_FORMS = 4 };
+
+static const char *name_of(struct report *r, const struct cell *c, int form)
+{
+    switch (form) {
+    case 0: return c->runtime;
+    case 1: return arena_format(&r->memory, "%s:%s", c->runtime, c->provider);
+    case 2: return arena_format(&r->memory, "%s@%s", c->runtime, c->version);
+    default:
+        return arena_format(&r->memory, "%s:%s@%s", c->runtime, c->provider, c->version);
+    }
+}
+
+static int same_name(const struct cell *a, const struct cell *b, int form)
+{
+    return !strcmp(a->runtime, b->runtime) &&
+           (form % 2 == 0 || !strcmp(a->provider, b->provider)) &&
+           (form < 2 || !strcmp(a->version, b->version));
+}
+
+/* The shortest name that says which row is meant. */
 static void label_group(struct report *r, const struct summary_group *g)
 {
     for (size_t i = g->begin; i < g->end; i++) {
         const struct cell *c = &r->rows[i].cell->cell;
-        int unique = 1;
-        for (size_t j = g->begin; j < g->end; j++)
-            unique &= j == i || strcmp(c->runtime, r->rows[j].cell->cell.runtime) != 0;
-        r->rows[i].label = unique ? c->runtime
-                                  : arena_format(&r->memory, "%s:%s", c->runtime, c->provider);
+        int form = 0;
+        for (int unique = 0; !unique && form < NAME_FORMS; form += !unique) {
+            unique = form < 2 || c->version[0];
+            for (size_t j = g->begin; j < g->end; j++)
+                unique &= j == i || !same_name(c, &r->rows[j].cell->cell, form);
+        }
+        r->rows[i].label = name_of(r, c, form < NAME_FORMS ? form : 1);
         if (!r->rows[i].label)
             r->rows[i].label = c->runtime;
     }

@@ -111,7 +111,7 @@ static int read_names(json_t *command, const struct adapter *a, struct adapter_r
         code = field_text(command, "precision", a->precisions[0], &r->precision, e);
     if (!code)
         code = field_text(command, "spin", "off", &r->spin, e);
-    if (!code && !r->provider_library[0]) /* a plug-in brings names of its own */
+    if (!code)
         code = check_listed(r->provider, a->providers, "provider", a->name, e);
     if (!code)
         code = check_listed(r->precision, a->precisions, "precision", a->name, e);
@@ -197,9 +197,9 @@ int child_load(struct child *c, json_t *command, json_t *reply, struct error *e)
     if (!code)
         code = find_adapter(runtime, &a, e);
     if (!code)
-        code = read_installation(command, &r, e);
-    if (!code)
         code = read_names(command, a, &r, e);
+    if (!code)
+        code = read_installation(command, &r, e);
     if (!code)
         code = read_numbers(c, command, &r, e);
     if (code)

@@ -5,12 +5,12 @@
 expect 0 "$wattle" --version
 in_out "wattle "
 expect 0 "$wattle" --help
-for command in doctor run models; do
+for command in doctor run runtimes models; do
     in_out "$command"
 done
 ! grep -q worker "$dir/out" || fail "the hidden command is listed"
 
-for command in doctor run models; do
+for command in doctor run runtimes models; do
     expect 0 "$wattle" "$command" --help
     [ "$(awk 'length > 80' "$dir/out" | wc -l)" -eq 0 ] || fail "help of $command is wider than 80"
     grep -oE -- '--[a-z][a-z-]+' "$dir/out" | sort -u >"$dir/options"
@@ -23,7 +23,7 @@ done
 # Every option of the table is in some help.
 names=$(sed -nE 's/^    \{OPTION_[A-Z_]+, [^,]+, "([a-z-]+)".*/\1/p' "$root/src/cmd/options.c")
 [ "$(echo "$names" | wc -l)" -gt 20 ] || fail "the table was not read"
-{ "$wattle" run --help; "$wattle" doctor --help; } >"$dir/out"
+{ "$wattle" run --help; "$wattle" doctor --help; "$wattle" runtimes --help; } >"$dir/out"
 for name in $names; do
     in_out "--$name"
 done

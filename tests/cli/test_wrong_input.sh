@@ -17,7 +17,7 @@ in_err "batch 'x' is not a whole number"
 expect 2 "$wattle" run fake -r fake -t 100000
 in_err "threads 100000 is outside"; in_err "this process may use"
 expect 2 "$wattle" run fake -r fake --provider gpu
-in_err "no chosen runtime has the provider 'gpu'"
+in_err "runtime fake 1 has no provider 'gpu'"
 expect 2 "$wattle" run fake -r fake --precision int3
 in_err "precision 'int3'"
 expect 2 "$wattle" run fake -r fake --duration ten

@@ -1,0 +1,234 @@
+/* runtimes.c: `wattle runtimes`: what is known, found and usable; install, remove, link. */
+#include "cmd/cmd.h"
+
+#include "base/buffer.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "runtime/found.h"
+#include "runtime/install.h"
+#include "worker/worker.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PIP_ARGUMENT_MAX = 48, INDENT = 4 };
+
+/* --- list ------------------------------------------------------------------------------------- */
+
+static void print_providers(const struct found *f)
+{
+    for (size_t i = 0; i < f->provider_count; i++)
+        printf("%s%s", i ? "," : "", f->providers[i]);
+}
+
+static void print_found(const struct found *f)
+{
+    char name[72], size[16] = "-";
+    const char *variant = found_variant(f);
+    const struct package *p = package_find(f->package);
+    if (p && p->plugin)
+        snprintf(name, sizeof name, "%s", p->name);
+    else
+        snprintf(name, sizeof name, "%s%s%s", f->adapter->name, *variant ? ":" : "", variant);
+    if (f->bytes)
+        text_bytes(f->bytes, size);
+    printf("%-22s %-10s %-9s %10s  ", name, f->version, f->origin, size);
+    if (f->usable)
+        print_providers(f);
+    else
+        printf("%s: %s", p && p->plugin ? "-" : "not usable", f->reason);
+    putchar('\n');
+    if (f->library[0])
+        printf("%*s%s\n", INDENT, "", f->library);
+}
+
+void runtimes_print_found(const struct found_list *list)
+{
+    printf("%-22s %-10s %-9s %10s  %s\n", "RUNTIME", "VERSION", "FROM", "SIZE", "PROVIDERS");
+    for (size_t i = 0; i < list->count; i++)
+        if (!list->items[i].adapter->hidden)
+            print_found(&list->items[i]);
+}
+
+static int is_found(const struct found_list *list, const struct package *p)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (!strcmp(list->items[i].package, p->name))
+            return 1;
+    return 0;
+}
+
+static void print_known(const struct found_list *list)
+{
+    size_t count, shown = 0;
+    const struct package *all = package_all(&count);
+    for (size_t i = 0; i < count; i++) {
+        if (is_found(list, &all[i]))
+            continue;
+        if (!shown++)
+            printf("\nnot here; wattle runtimes install NAME fetches\n");
+        printf("  %-36s %-9s %s\n", all[i].name, all[i].version, all[i].title);
+    }
+}
+
+static int print_list(struct error *e)
+{
+    struct found_list list;
+    int result = found_search(&list, e);
+    if (result)
+        return result;
+    runtimes_print_found(&list);
+    print_known(&list);
+    found_release(&list);
+    return 0;
+}
+
+/* --- actions ---------------------------------------------------------------------------------- */
+
+/* pip's words are talk, dry commands are the result. */
+static void tell(void *context, const char *line)
+{
+    const struct install_options *o = context;
+    if (o->dry_run)
+        printf("%s\n", line);
+    else
+        log_note("%s", line);
+}
+
+/* "NAME=VERSION" or "NAME==VERSION" apart. */
+static const struct package *find_package(const char *text, const char **version, struct error *e)
+{
+    char name[64];
+    const char *names[32];
+    size_t size = strcspn(text, "="), count;
+    const struct package *all = package_all(&count);
+    snprintf(name, sizeof name, "%.*s", (int)(size < sizeof name ? size : 0), text);
+    *version = text[size] ? text + size + 1 + (text[size + 1] == '=') : "";
+    const struct package *p = package_find(name);
+    if (p && (!text[size] || **version))
+        return p;
+    for (size_t i = 0; i < count; i++)
+        names[i] = all[i].name;
+    const char *nearest = text_nearest(name, names, count);
+    error_set(e, ERROR_USAGE, "'%.60s' does not name a package of a runtime", text);
+    if (nearest)
+        error_hint(e, "did you mean '%s'?", nearest);
+    else
+        error_hint(e, "wattle runtimes lists the names");
+    return NULL;
+}
+
+static int install(const char *text, const struct install_options *o, struct error *e)
+{
+    char prefix[PATH_MAX];
+    const char *version;
+    int changed;
+    const struct package *p = find_package(text, &version, e);
+    if (!p)
+        return (int)e->code;
+    int result = install_package(p, version, o, prefix, &changed, e);
+    if (!result && !o->dry_run)
+        printf("%s: %s\n", prefix, changed ? "installed" : "was there already");
+    return result;
+}
+
+static int take_away(const char *text, const struct install_options *o, struct error *e)
+{
+    char prefix[PATH_MAX];
+    const char *version;
+    const struct package *p = find_package(text, &version, e);
+    if (!p)
+        return (int)e->code;
+    int result = install_remove(p, version, o, prefix, e);
+    if (!result && !o->dry_run)
+        printf("%s: removed\n", prefix);
+    return result;
+}
+
+static int make_link(const struct option_list *options, const struct install_options *o,
+                     struct error *e)
+{
+    char library[PATH_MAX];
+    const char *version;
+    if (options->operand_count != 3)
+        return error_set(e, ERROR_USAGE, "link takes a name and a folder");
+    const struct package *p = find_package(options->operands[1], &version, e);
+    if (!p)
+        return (int)e->code;
+    if (*version)
+        return error_set(e, ERROR_USAGE, "link finds out the version by itself");
+    int result = install_link(p, options->operands[2], o, library, e);
+    if (!result && !o->dry_run)
+        printf("%s: linked\n", library);
+    return result;
+}
+
+static int for_each(const struct option_list *options, const struct install_options *o,
+                    int (*action)(const char *, const struct install_options *, struct error *),
+                    struct error *e)
+{
+    if (options->operand_count < 2)
+        return error_set(e, ERROR_USAGE, "%s needs the name of a package", options->operands[0]);
+    int result = 0;
+    for (size_t i = 1; i < options->operand_count && !result; i++)
+        result = action(options->operands[i], o, e);
+    return result;
+}
+
+static int act(const struct option_list *options, const struct install_options *o, struct error *e)
+{
+    const char *action = options->operands[0];
+    if (!strcmp(action, "install"))
+        return for_each(options, o, install, e);
+    if (!strcmp(action, "remove"))
+        return for_each(options, o, take_away, e);
+    if (!strcmp(action, "link"))
+        return make_link(options, o, e);
+    return error_set(e, ERROR_USAGE, "runtimes has no action '%.60s'; it has: install, remove, link",
+                     action);
+}
+
+/* All --pip-args, split at blanks, into one allocation behind list. */
+static int split_arguments(const struct option_list *options, const char **list, char **text,
+                           struct error *e)
+{
+    struct buffer all;
+    size_t count = 0;
+    buffer_init(&all, 16384);
+    for (size_t i = 0; i < options->option_count; i++)
+        if (options->options[i].id == OPTION_PIP_ARGS)
+            buffer_format(&all, "%s ", options->options[i].value);
+    *text = strdup(buffer_string(&all));
+    int failed = all.failed || !*text;
+    buffer_release(&all);
+    if (failed)
+        return error_memory(e);
+    char *rest = NULL;
+    for (char *word = strtok_r(*text, " \t\n", &rest); word; word = strtok_r(NULL, " \t\n", &rest)) {
+        if (count == PIP_ARGUMENT_MAX)
+            return error_set(e, ERROR_USAGE, "more than %d words in --pip-args", PIP_ARGUMENT_MAX);
+        list[count++] = word;
+    }
+    list[count] = NULL;
+    return 0;
+}
+
+int cmd_runtimes(const struct option_list *options, struct error *e)
+{
+    const char *arguments[PIP_ARGUMENT_MAX + 1];
+    char *text = NULL;
+    if (options->operand_count == 0) {
+        print_list(e);
+        return 0;
+    }
+    struct install_options o = {.dry_run = options_given(options, OPTION_DRY_RUN),
+                                .arguments = arguments,
+                                .interrupted = worker_interrupted,
+                                .tell = tell};
+    o.context = &o;
+    if (!split_arguments(options, arguments, &text, e))
+        act(options, &o, e);
+    free(text);
+    return 0;
+}

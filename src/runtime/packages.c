@@ -1,0 +1,77 @@
+#include "runtime/packages.h"
+
+#include <string.h>
+
+static const struct package_provider onnxruntime_providers[] = {
+    {"cpu", NULL, 0},
+    {"openvino", "libonnxruntime_providers_openvino.so", 0},
+    {"cuda", "libonnxruntime_providers_cuda.so", 0},
+    {"tensorrt", "libonnxruntime_providers_tensorrt.so", 0},
+    {"dnnl", "libonnxruntime_providers_dnnl.so", 0},
+    {"xnnpack", NULL, 1},
+    {NULL, NULL, 0},
+};
+
+static const struct package_provider openvino_providers[] = {
+    {"cpu", NULL, 0},
+    {"gpu", "libopenvino_intel_gpu_plugin.so", 0},
+    {"npu", "libopenvino_intel_npu_plugin.so", 0},
+    {NULL, NULL, 0},
+};
+
+static const struct package_provider no_providers[] = {{NULL, NULL, 0}};
+
+/* These libraries stand alone: what their Python modules want besides is left out. */
+static const char *const alone[] = {"--no-deps", NULL};
+
+#define ONNXRUNTIME                                                                                \
+    .adapter = "onnxruntime", .wheel = "onnxruntime/capi/libonnxruntime.so.*",                     \
+    .providers = onnxruntime_providers, .arguments = alone
+#define PLUGIN                                                                                     \
+    .adapter = "onnxruntime", .providers = no_providers, .arguments = alone, .plugin = 1
+
+static const struct package all[] = {
+    {.name = "onnxruntime", .variant = "", .version = "1.32.0", .provider = "cpu",
+     .title = "ONNX Runtime for CPUs", .library = "libonnxruntime.so*", ONNXRUNTIME},
+    {.name = "onnxruntime-openvino", .variant = "openvino", .version = "1.24.1",
+     .provider = "openvino", .title = "ONNX Runtime with Intel's OpenVINO provider", ONNXRUNTIME},
+    {.name = "onnxruntime-gpu", .variant = "gpu", .version = "1.31.1", .provider = "cuda",
+     .title = "ONNX Runtime with NVIDIA's CUDA and TensorRT providers", .named_only = 1,
+     ONNXRUNTIME},
+    {.name = "openvino", .variant = "", .version = "2026.4.1", .adapter = "openvino",
+     .provider = "cpu", .title = "Intel's OpenVINO", .arguments = alone,
+     .wheel = "openvino/libs/libopenvino_c.so.*", .library = "libopenvino_c.so*",
+     .providers = openvino_providers},
+    {.name = "onnxruntime-ep-openvino", .variant = "ep-openvino", .version = "1.8.1",
+     .title = "plug-in provider: OpenVINO (Intel hardware only)",
+     .wheel = "onnxruntime_ep_openvino/libonnxruntime_providers_openvino_plugin.so", PLUGIN},
+    {.name = "onnxruntime-ep-webgpu", .variant = "ep-webgpu", .version = "0.4.0",
+     .title = "plug-in provider: WebGPU",
+     .wheel = "onnxruntime_ep_webgpu/libonnxruntime_providers_webgpu.so", PLUGIN},
+    {.name = "onnxruntime-ep-nv-tensorrt-rtx-cu13", .variant = "ep-nv-tensorrt-rtx-cu13",
+     .version = "0.5.0", .title = "plug-in provider: NVIDIA TensorRT for RTX",
+     .wheel = "onnxruntime_ep_nv_tensorrt_rtx*/libonnxruntime_providers_nv_tensorrt_rtx.so",
+     PLUGIN},
+};
+
+const struct package *package_all(size_t *count)
+{
+    *count = sizeof all / sizeof *all;
+    return all;
+}
+
+const struct package *package_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (!strcmp(all[i].name, name))
+            return &all[i];
+    return NULL;
+}
+
+const struct package *package_of(const char *adapter, const char *variant)
+{
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (!strcmp(all[i].adapter, adapter) && !strcmp(all[i].variant, variant))
+            return &all[i];
+    return NULL;
+}

@@ -1,0 +1,33 @@
+/* packages.h: the packages that hold runtimes, in one table: what to install, and how to recognise
+ * what is installed. */
+#ifndef WATTLE_RUNTIME_PACKAGES_H
+#define WATTLE_RUNTIME_PACKAGES_H
+
+#include <stddef.h>
+
+struct package_provider {
+    const char *name;
+    const char *file; /* glob, beside the library; NULL: part of every build */
+    int own_build;    /* only asking the library tells, so only builds other than the wheels count */
+};
+
+struct package {
+    const char *name;              /* for pip: "onnxruntime-openvino" */
+    const char *variant;           /* in -r RUNTIME:VARIANT; "" */
+    const char *version;           /* installed unless another is asked for */
+    const char *adapter;           /* the runtime it is for */
+    const char *title;
+    const char *const *arguments;  /* of pip install, NULL-terminated */
+    const char *wheel;             /* glob of the library, relative to site-packages */
+    const char *library;           /* glob of its name in any other folder; NULL: never there */
+    const char *provider;          /* measured when none is asked for; NULL for a plug-in */
+    const struct package_provider *providers; /* NULL name at the end */
+    int plugin;                    /* a provider for an installation of another package */
+    int named_only;                /* never measured unless -r names it */
+};
+
+const struct package *package_all(size_t *count);
+const struct package *package_find(const char *name);                 /* NULL when unknown */
+const struct package *package_of(const char *adapter, const char *variant); /* NULL when none */
+
+#endif
