@@ -11,9 +11,10 @@
 
 /* libgomp's idle threads look GOMP_SPINCOUNT times for work before they sleep. Without any spinning
  * each of the 50 or so parallel regions of one inference pays for waking a thread; with the default
- * a core stays busy for milliseconds after a request. This many looks bridge the gap between two
- * layers and are over well before the next request. */
-#define SPIN_COUNT_BETWEEN_LAYERS "1000"
+ * a core stays busy for milliseconds after a request. This many looks, about 0.25 ms, bridge the
+ * serial part between two layers and are over before the next request; bench/SPEED.md has figures.
+ * Threads are not bound to CPUs (OMP_PROC_BIND), because no other runtime's are by default. */
+#define SPIN_COUNT_BETWEEN_LAYERS "10000"
 /* One look (a load and a pause instruction) takes 10 to 40 ns on the x86 cores of the last years,
  * 25 measured on an AMD Zen 3: it turns a wish in microseconds into a count, which is recorded. */
 enum { SPIN_LOOK_NS = 25, SPIN_MAX_US = 1000000 };
