@@ -19,7 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { NAME_BYTES = 256, ALIGNMENT = 64, BOUND_FIRST = 8, BOUND_MAX = 1 << 16, LIST_MAX = 200 };
+enum { NAME_BYTES = 256, ALIGNMENT = 64, BOUND_FIRST = 8, BOUND_MAX = 1 << 13, LIST_MAX = 200 };
 #define BYTES_MAX ((uint64_t)1 << 46)
 
 /* One address an input was bound to. */
@@ -96,7 +96,7 @@ static void unload(void *state)
     free(v);
 }
 
-/* --- devices ----------------------------------------------------------------------------------- */
+/* --- devices ---------------------------------------------------------------------------------- */
 
 /* The names of all, for people, and whether the one asked for is among them. */
 static int list_devices(const struct openvino *v, struct buffer *list, int *found, struct error *e)
@@ -128,7 +128,8 @@ static int absent_device(const struct openvino *v, const char *others, struct er
     return error_hint(e, "a GPU or NPU needs its driver: Level Zero, for a GPU OpenCL as well");
 }
 
-/* Listing loads the plug-ins of all devices, so the CPU, which is always there, is not looked for. */
+/* Listing loads the plug-ins of all devices, so the CPU, which is always there, is not looked
+ * for. */
 static int check_device(const struct openvino *v, struct error *e)
 {
     struct buffer list;
@@ -143,7 +144,7 @@ static int check_device(const struct openvino *v, struct error *e)
     return code;
 }
 
-/* --- loading ----------------------------------------------------------------------------------- */
+/* --- loading ---------------------------------------------------------------------------------- */
 
 static int open_library(struct openvino *v, const struct adapter_request *r, struct error *e)
 {
@@ -188,7 +189,7 @@ static int compile(struct openvino *v, const struct adapter_request *r, struct e
     return status ? ov_api_error(&v->api, status, e, "OpenVINO cannot make a request") : 0;
 }
 
-/* --- ports ------------------------------------------------------------------------------------- */
+/* --- ports ------------------------------------------------------------------------------------ */
 
 /* More than a worker's tensor memory may have is a mistake of the file's. */
 static int count_bytes(struct port *p, struct error *e)
@@ -239,8 +240,8 @@ static int describe_port(struct openvino *v, const void *port, const char *role,
 
 typedef int port_getter(const void *compiled, size_t index, void **port);
 
-static int describe_ports(struct openvino *v, const char *role, port_getter *get, struct port *ports,
-                          size_t count, struct error *e)
+static int describe_ports(struct openvino *v, const char *role, port_getter *get,
+                          struct port *ports, size_t count, struct error *e)
 {
     int code = 0;
     if (count > ADAPTER_TENSOR_MAX)
@@ -370,7 +371,7 @@ static int load(const struct adapter_request *r, void **state, struct adapter_lo
     return 0;
 }
 
-/* --- running ----------------------------------------------------------------------------------- */
+/* --- running ---------------------------------------------------------------------------------- */
 
 static int make_room(struct port *p, struct error *e)
 {

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TEXT_MAX = 4096, PROBE_ELEMENTS = 8 };
+enum { TEXT_MAX = 4096, PROBE_ELEMENTS = 8, VERSION_MAX = 9999, MINOR_MAX = 99 };
 
 static int load_symbols(struct ov_api *api, void *handle, const char *library, struct error *e)
 {
@@ -32,7 +32,7 @@ static int load_symbols(struct ov_api *api, void *handle, const char *library, s
     return 0;
 }
 
-/* "2026.4.1-22982-e213a147257-releases/2026/4": the version is what stands before the first dash. */
+/* "2026.4.1-22982-e213a147257-releases/2026/4": the version stands before the first dash. */
 static int read_version(struct ov_api *api, struct error *e)
 {
     struct ov_version v = {0};
@@ -42,9 +42,11 @@ static int read_version(struct ov_api *api, struct error *e)
     snprintf(api->build, sizeof api->build, "%s", v.build);
     snprintf(api->version, sizeof api->version, "%.*s", (int)strcspn(v.build, "-"), v.build);
     api->version_free(&v);
-    int major = 0, minor = 0;
-    if (sscanf(api->version, "%4d.%2d", &major, &minor) == 2)
-        api->types = ov_types_for(major, minor);
+    char *rest;
+    long major = strtol(api->version, &rest, 10);
+    long minor = *rest == '.' ? strtol(rest + 1, NULL, 10) : -1;
+    if (major > 0 && major <= VERSION_MAX && minor >= 0 && minor <= MINOR_MAX)
+        api->types = ov_types_for((int)major, (int)minor);
     if (api->types)
         return 0;
     error_set(e, ERROR_UNSUPPORTED, "OpenVINO '%s' is not a version wattle knows", api->build);

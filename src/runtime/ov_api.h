@@ -1,5 +1,5 @@
-/* ov_api.h: the part of OpenVINO's C interface that openvino.c uses, declared by us and resolved from
- * the library a user has: no header of OpenVINO is needed to build wattle.
+/* ov_api.h: the part of OpenVINO's C interface that openvino.c uses, declared by us and resolved
+ * from the library a user has: no header of OpenVINO is needed to build wattle.
  *
  * Only functions that 2024.2 and everything since have with the same signature are here. Properties
  * are set on the core, one at a time, because the list form for compiling came with 2026.0 and the
@@ -37,7 +37,8 @@ struct ov_devices {
     size_t count;
 };
 
-/* X(result, name without "ov_", parameters). Objects are opaque; a result of int is a status, 0 fine. */
+/* X(result, name without "ov_", parameters). Objects are opaque; a result of int is a status, and 0
+ * is fine. */
 #define OV_FUNCTIONS(X)                                                                            \
     X(int, get_openvino_version, (struct ov_version *))                                            \
     X(void, version_free, (struct ov_version *))                                                   \
@@ -93,7 +94,8 @@ struct ov_api {
     const struct ov_types *types;  /* checked against the library */
 };
 
-/* Loads the library, which then stays loaded until the process ends: its threads cannot be told to. */
+/* Loads the library, which then stays loaded until the process ends: its threads cannot be told to
+ * go. */
 int ov_api_open(struct ov_api *api, const char *library, struct error *e);
 
 /* *e from a status that is not 0: the words given, then OpenVINO's own, on one line. */

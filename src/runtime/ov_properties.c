@@ -22,9 +22,9 @@ static const struct word modes[] = {
     {"performance", "PERFORMANCE"}, {"accuracy", "ACCURACY"}, {NULL, NULL}};
 static const struct word denormals[] = {{"kept", "NO"}, {"flushed", "YES"}, {NULL, NULL}};
 
-/* Pinning is off where OpenVINO would have it on: no other runtime pins its threads when it is given
- * a number of them, OpenVINO pins the thread that asks as well, and whoever wants affinity sets it
- * for the whole worker, the same for every runtime. */
+/* Pinning is off where OpenVINO would have it on: no other runtime pins its threads when it is
+ * given a number of them, OpenVINO pins the thread that asks as well, and whoever wants affinity
+ * sets it for the whole worker, the same for every runtime. */
 static const struct property {
     const char *key, *option; /* option NULL: from the request itself */
     const char *value;        /* the default; NULL: not set */
@@ -43,28 +43,33 @@ static const struct property {
 enum { ROWS = sizeof table / sizeof *table, PRECISION = 0, THREADS = 1, CACHE = 7 };
 _Static_assert((int)ROWS <= (int)OV_PROPERTY_MAX, "more properties than room for their values");
 
-/* --- what is asked for ------------------------------------------------------------------------- */
+/* --- what is asked for ------------------------------------------------------------------------ */
 
 static int device_bit(const char *device)
 {
     return text_starts(device, "CPU") ? CPU : text_starts(device, "GPU") ? GPU : NPU;
 }
 
-static int choose_word(struct ov_properties *p, size_t row, const char *value, struct error *e)
+static int unknown_word(size_t row, const char *value, struct error *e)
 {
     struct buffer list;
     buffer_init(&list, VALUE_MAX);
-    for (const struct word *w = table[row].words; w->ours; w++) {
-        if (!strcmp(w->ours, value))
-            p->values[row] = w->theirs;
+    for (const struct word *w = table[row].words; w->ours; w++)
         buffer_format(&list, "%s%s", list.size ? " or " : "", w->ours);
-    }
-    int known = p->values[row] != NULL;
-    if (!known)
-        error_set(e, ERROR_USAGE, "option %s of runtime 'openvino' is %s, not '%.60s'",
-                  table[row].option, buffer_string(&list), value);
+    error_set(e, ERROR_USAGE, "option %s of runtime 'openvino' is %s, not '%.60s'",
+              table[row].option, buffer_string(&list), value);
     buffer_release(&list);
-    return known ? 0 : ERROR_USAGE;
+    return ERROR_USAGE;
+}
+
+static int choose_word(struct ov_properties *p, size_t row, const char *value, struct error *e)
+{
+    for (const struct word *w = table[row].words; w->ours; w++)
+        if (!strcmp(w->ours, value)) {
+            p->values[row] = w->theirs;
+            return 0;
+        }
+    return unknown_word(row, value, e);
 }
 
 /* One of the table's options; that it is of no use for the device is said, not ignored. */
@@ -189,8 +194,8 @@ static int set_one(const struct ov_properties *p, const struct ov_api *api, cons
                   : 0;
 }
 
-/* Asking the device for its name loads its plug-in, which from then on refuses a wrong property when
- * it is set, and not only, less clearly, when a model is compiled. */
+/* Asking the device for its name loads its plug-in, which from then on refuses a wrong property
+ * when it is set, and not only, less clearly, when a model is compiled. */
 int ov_properties_set(const struct ov_properties *p, const struct ov_api *api, const void *core,
                       struct error *e)
 {
@@ -198,7 +203,9 @@ int ov_properties_set(const struct ov_properties *p, const struct ov_api *api, c
     json_t *value;
     char *name = NULL;
     int status = api->core_get_property(core, p->device, "FULL_DEVICE_NAME", &name);
-    int code = status ? ov_api_error(api, status, e, "OpenVINO cannot use device %s", p->device) : 0;
+    int code = 0;
+    if (status)
+        code = ov_api_error(api, status, e, "OpenVINO cannot use device %s", p->device);
     api->free(name);
     for (size_t row = 0; !code && row < ROWS; row++)
         if (p->values[row])
@@ -209,7 +216,7 @@ int ov_properties_set(const struct ov_properties *p, const struct ov_api *api, c
     return code;
 }
 
-/* --- what it got ------------------------------------------------------------------------------- */
+/* --- what it got ------------------------------------------------------------------------------ */
 
 struct readback {
     const struct ov_api *api;
@@ -217,15 +224,24 @@ struct readback {
     json_t *all; /* object: every property that can be read, as OpenVINO writes it */
 };
 
-/* Properties that the compiled model lists but cannot tell, or not as text, are left out. */
+/* NULL is out of memory; what JSON could not carry is null. */
+static json_t *plain_text(const char *text)
+{
+    for (const char *c = text; *c; c++)
+        if (*c < ' ' || *c > '~')
+            return json_null();
+    return strlen(text) < VALUE_MAX ? json_string(text) : json_null();
+}
+
+/* Properties that the compiled model lists but cannot tell are left out. */
 static int read_property(struct readback *b, const char *key, struct error *e)
 {
     char *value = NULL;
     if (b->api->compiled_model_get_property(b->compiled, key, &value) || !value)
         return 0;
-    json_t *text = strlen(value) < VALUE_MAX ? json_string(value) : NULL;
+    json_t *text = plain_text(value);
     b->api->free(value);
-    return text && json_object_set_new(b->all, key, text) ? error_memory(e) : 0;
+    return json_object_set_new(b->all, key, text) ? error_memory(e) : 0;
 }
 
 static int read_all(struct readback *b, struct error *e)
@@ -306,9 +322,9 @@ static json_t *device_name(const struct ov_properties *p, const struct ov_api *a
     char *name = NULL;
     if (api->core_get_property(core, p->device, "FULL_DEVICE_NAME", &name) || !name)
         return json_null();
-    json_t *text = json_string(name);
+    json_t *text = plain_text(name);
     api->free(name);
-    return text ? text : json_null();
+    return text;
 }
 
 static int put_rest(const struct ov_properties *p, const struct readback *b, const void *core,

@@ -1,13 +1,13 @@
 /* fake_openvino.c: a library with the functions of OpenVINO's C interface that wattle uses, and one
- * model, y = x. What else it is and where it fails is in the environment, so that a test reaches what
- * a real one does only on other machines or in other versions:
+ * model, y = x. What else it is and where it fails is in the environment, so that a test reaches
+ * what a real one does only on other machines or in other versions:
  *
  *   FAKE_OV_VERSION  build number             FAKE_OV_FIRST      number of the type "dynamic"
  *   FAKE_OV_FAIL     function that fails      FAKE_OV_TYPE       type of x, counted from "dynamic"
- *   FAKE_OV_SHAPE    of x, "-1,4"             FAKE_OV_UNSIZED    y's sizes are known after a run only
+ *   FAKE_OV_SHAPE    of x, "-1,4"             FAKE_OV_UNSIZED    y's sizes are known after a run
  *   FAKE_OV_DEVICES  "CPU,GPU.0"              FAKE_OV_SAYS_<KEY> value read back for a property
  *
- * fake_ov_objects counts what was made and not freed, fake_ov_bindings how often an input was bound.
+ * fake_ov_objects counts what was made and not freed, fake_ov_bindings how often inputs were bound.
  * Built with -DOMIT it lacks ov_tensor_data.
  */
 #include <stdarg.h>

@@ -1,5 +1,5 @@
-/* The real OpenVINO as a runtime, in a worker, on small models: its outputs are those of the built-in
- * reference, and its settings are what was asked for. Skipped where there is no OpenVINO. */
+/* The real OpenVINO as a runtime, in a worker, on small models: its outputs are those of the
+ * built-in reference, and its settings are what was asked for. Skipped without OpenVINO. */
 #include "test.h"
 
 #include "base/clock.h"
@@ -26,7 +26,7 @@ enum { SKIPPED = 77, ROOM = 1 << 16, OUTPUT_AT = 1 << 15, RUNS = 20 };
 static struct error err;
 static char library[PATH_MAX];
 
-/* --- models ------------------------------------------------------------------------------------ */
+/* --- models ----------------------------------------------------------------------------------- */
 
 static char *path_of(const char *name, char path[256])
 {
@@ -93,7 +93,7 @@ static void write_unary(const char *name, const char *op, enum dtype from, enum 
     finish(w, name);
 }
 
-/* --- workers ----------------------------------------------------------------------------------- */
+/* --- workers ---------------------------------------------------------------------------------- */
 
 static int call(struct worker *w, json_t *command, json_t **reply)
 {
@@ -170,7 +170,7 @@ static size_t take(struct worker *w, size_t i, void *out, json_t **shape)
     return bytes;
 }
 
-/* --- tests ------------------------------------------------------------------------------------- */
+/* --- tests ------------------------------------------------------------------------------------ */
 
 static void outputs_are_the_references(void **context)
 {
@@ -284,8 +284,8 @@ static void output_of_unknown_size(void **context)
     worker_free(w);
 }
 
-/* The graph's output is its input by another name, and the request's name is what counts; the memory
- * of the input is read-only. */
+/* The graph's output is its input by another name, and the request's name is what counts; the
+ * memory of the input is read-only. */
 static void names_of_the_graph(void **context)
 {
     (void)context;
@@ -510,7 +510,7 @@ static void window_is_silent(void **context)
     assert_int_equal(c.writes, 0);
 }
 
-/* --- finding OpenVINO -------------------------------------------------------------------------- */
+/* --- finding OpenVINO ------------------------------------------------------------------------- */
 
 static int find_library(void)
 {
@@ -573,7 +573,7 @@ int main(int argc, char **argv)
     return SKIPPED;
 #endif
     if (!find_library()) {
-        printf("skipped: no OpenVINO in $WATTLE_HOME/runtimes, and $WATTLE_TEST_OPENVINO is unset\n");
+        printf("skipped: no OpenVINO in $WATTLE_HOME/runtimes, nor $WATTLE_TEST_OPENVINO\n");
         return SKIPPED;
     }
     const struct CMUnitTest tests[] = {

@@ -16,7 +16,7 @@ static char folder[64], library[128], lacking[128];
 static struct error err;
 static long *objects, *bindings;
 
-/* --- a request and its way through the adapter --------------------------------------------------- */
+/* --- a request and its way through the adapter ------------------------------------------------ */
 
 struct trip {
     struct adapter_request request;
@@ -87,7 +87,7 @@ static json_t *setting(const struct trip *t, const char *name)
     return json_object_get(t->loaded.settings, name);
 }
 
-/* --- tests --------------------------------------------------------------------------------------- */
+/* --- tests ------------------------------------------------------------------------------------ */
 
 static void numbers_by_version(void **context)
 {
@@ -268,6 +268,7 @@ static void devices_other_than_the_cpu(void **context)
     assert_string_equal(t.loaded.provider, "gpu");
     assert_true(json_is_null(setting(&t, "threads"))); /* not a property of a GPU */
     assert_null(setting(&t, "pinning"));
+    assert_null(json_object_get(setting(&t, "properties"), "ENABLE_CPU_PINNING"));
     assert_string_equal(json_string_value(setting(&t, "precision")), "f32");
     leave(&t);
     prepare(&t);
@@ -318,6 +319,30 @@ static void addresses_are_bound_once(void **context)
     leave(&t);
 }
 
+/* Old addresses are forgotten at some point, and found anew without mixing them up. */
+static void addresses_without_end(void **context)
+{
+    (void)context;
+    enum { ADDRESSES = 9000, LIMIT = 8200 };
+    float (*sets)[8] = calloc(ADDRESSES, sizeof *sets);
+    struct trip t;
+    assert_non_null(sets);
+    prepare(&t);
+    load(&t);
+    assert_int_equal(t.code, 0);
+    long before = *objects;
+    for (int s = 0; s < ADDRESSES; s++) {
+        const void *data[] = {sets[s]};
+        sets[s][0] = (float)s;
+        assert_int_equal(adapter_openvino.bind(t.state, data, &err), 0);
+        assert_int_equal(adapter_openvino.run(t.state, &err), 0);
+        assert_true(*(const float *)adapter_openvino.output(t.state, 0, &t.told) == (float)s);
+    }
+    assert_in_range(*objects - before, 1, LIMIT);
+    leave(&t);
+    free(sets);
+}
+
 static void shapes_by_name(void **context)
 {
     (void)context;
@@ -364,7 +389,7 @@ static void sizes_without_end(void **context)
         set("FAKE_OV_SHAPE", shapes[i]);
         prepare(&t);
         load(&t);
-        refused(&t, ERROR_MEMORY, "bytes");
+        refused(&t, ERROR_MEMORY, "more bytes than");
         leave(&t);
     }
     set("FAKE_OV_SHAPE", NULL);
@@ -413,6 +438,7 @@ int main(void)
         cmocka_unit_test(settings_that_differ),
         cmocka_unit_test(devices_other_than_the_cpu),
         cmocka_unit_test(addresses_are_bound_once),
+        cmocka_unit_test(addresses_without_end),
         cmocka_unit_test(shapes_by_name),
         cmocka_unit_test(sizes_without_end),
     };
