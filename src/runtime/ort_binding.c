@@ -138,7 +138,7 @@ static int grow_sets(struct ort *o, struct error *e)
 {
     if (o->set_count == SETS_MAX)
         release_sets(o); /* of inputs given earlier */
-    if (o->set_count < o->set_capacity)
+    if (o->sets && o->set_count < o->set_capacity)
         return 0;
     size_t capacity = o->set_capacity ? 2 * o->set_capacity : 8;
     struct ort_input_set *sets = realloc(o->sets, capacity * sizeof *sets);
@@ -299,26 +299,33 @@ void ort_bindings_release(struct ort *o)
 
 /* --- what a copy costs ------------------------------------------------------------------------ */
 
-/* Zeros of the inputs' sizes, bound twice: the first time the library allocates on the device. */
+static size_t largest_input(const struct ort *o)
+{
+    size_t bytes = 1;
+    for (size_t i = 0; i < o->input_count; i++)
+        if (o->inputs[i].bytes > bytes)
+            bytes = o->inputs[i].bytes;
+    return bytes;
+}
+
+/* Zeros, bound twice: the first time the library allocates on the device. */
 int ort_measure_copy(struct ort *o, struct error *e)
 {
     const void *data[ADAPTER_TENSOR_MAX] = {0};
     struct ort_input_set s = {0};
-    int code = 0;
     if (!o->device)
         return 0;
-    for (size_t i = 0; !code && i < o->input_count; i++) {
-        data[i] = calloc(1, o->inputs[i].bytes + 1);
-        code = data[i] ? 0 : error_memory(e);
-    }
-    if (!code)
-        code = fill_set(o, &s, data, e);
+    void *zeros = calloc(1, largest_input(o));
+    if (!zeros)
+        return error_memory(e);
+    for (size_t i = 0; i < o->input_count; i++)
+        data[i] = zeros;
+    int code = fill_set(o, &s, data, e);
     uint64_t begin_ns = clock_monotonic_ns();
     if (!code)
         code = bind_inputs(o, s.binding, &s, e);
     o->copy_in_ns = clock_monotonic_ns() - begin_ns;
     release_set(o, &s);
-    for (size_t i = 0; i < o->input_count; i++)
-        free((void *)(uintptr_t)data[i]);
+    free(zeros);
     return code;
 }

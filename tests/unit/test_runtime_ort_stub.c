@@ -98,6 +98,32 @@ static void runs_and_counts(void **context)
     assert_int_equal(counter("fake_ort_live"), 0);
 }
 
+/* More sets than there is room for at first, in order and then all over the place. */
+static void many_sets(void **context)
+{
+    (void)context;
+    enum { MANY = 40 };
+    static float many[MANY][6];
+    void *state;
+    struct adapter_loaded loaded;
+    struct adapter_tensor t;
+    struct adapter_request r = request("cpu");
+    assert_int_equal(load(&r, &state, &loaded), 0);
+    int before = counter("fake_ort_copies");
+    for (int i = 0; i < 3 * MANY; i++) {
+        int set = i < MANY ? i : i * 7 % MANY;
+        const void *const data[] = {many[set]};
+        many[set][3] = (float)set;
+        assert_int_equal(adapter_onnxruntime.bind(state, data, &err), 0);
+        assert_int_equal(adapter_onnxruntime.run(state, &err), 0);
+        const float *y = adapter_onnxruntime.output(state, 0, &t);
+        assert_true(y[3] == 2 * (float)set);
+    }
+    assert_int_equal(counter("fake_ort_copies"), before + MANY);
+    adapter_onnxruntime.unload(state);
+    assert_int_equal(counter("fake_ort_live"), 0);
+}
+
 static void what_is_no_library(void **context)
 {
     (void)context;
@@ -484,6 +510,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_and_counts),
+        cmocka_unit_test(many_sets),
         cmocka_unit_test(what_is_no_library),
         cmocka_unit_test(versions),
         cmocka_unit_test(old_release_runs),
