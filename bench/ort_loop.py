@@ -1,4 +1,4 @@
-"""ort_loop.py MODEL.onnx THREADS SECONDS [SYMBOL=SIZE...]: the loop of engine_loop.c over ONNX Runtime.
+"""ort_loop.py MODEL.onnx THREADS SECONDS [SYMBOL=SIZE...]: engine_loop.c's loop over ONNX Runtime.
 
 Prints the same line: min_ms median_ms p99_ms runs load_ms cpu_ms_per_run rss_mib
 """

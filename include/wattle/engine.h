@@ -99,17 +99,21 @@ void wattle_engine_free(struct wattle_engine *engine); /* NULL is fine */
 size_t wattle_engine_input_count(const struct wattle_engine *engine);
 size_t wattle_engine_output_count(const struct wattle_engine *engine);
 /* Owned by the engine, as are the strings in it; NULL when index is out of range. */
-const struct wattle_tensor_info *wattle_engine_input(const struct wattle_engine *engine, size_t index);
-const struct wattle_tensor_info *wattle_engine_output(const struct wattle_engine *engine, size_t index);
+const struct wattle_tensor_info *wattle_engine_input(const struct wattle_engine *engine,
+                                                     size_t index);
+const struct wattle_tensor_info *wattle_engine_output(const struct wattle_engine *engine,
+                                                      size_t index);
 
-/* The engine's own buffers, 64-byte aligned, valid until free. Outputs hold the last run's result. */
+/* The engine's own buffers, 64-byte aligned, valid until free. Outputs hold the last run's
+ * result. */
 void *wattle_engine_input_data(struct wattle_engine *engine, size_t index);
 const void *wattle_engine_output_data(const struct wattle_engine *engine, size_t index);
 
 /* Reads input `index` from the caller's memory instead (no copy; at least .bytes, kept valid and
  * unchanged during runs); NULL returns to the engine's own buffer. Cheap: may be called before
  * every run. Data aligned to 64 bytes is fastest. */
-int wattle_engine_bind_input(struct wattle_engine *engine, size_t index, const void *data, char *error);
+int wattle_engine_bind_input(struct wattle_engine *engine, size_t index, const void *data,
+                             char *error);
 
 /* One inference, synchronous: outputs are complete when it returns. The engine neither allocates
  * nor does I/O (oneDNN 2.x makes a few small allocations for each of its kernels and frees them at

@@ -202,7 +202,8 @@ int builder_alias(struct builder *b, int value, int from, struct error *e)
 int builder_scratch(struct builder *b, size_t bytes, int *slot, struct error *e)
 {
     if (bytes > b->limit)
-        return error_set(e, ERROR_MEMORY, "a tensor of %zu bytes is beyond the memory limit", bytes);
+        return error_set(e, ERROR_MEMORY, "a tensor of %zu bytes is beyond the memory limit",
+                         bytes);
     *slot = program_slot(b->program, bytes);
     return *slot == NO_SLOT ? error_memory(e) : 0;
 }

@@ -1,9 +1,9 @@
-/* builder.h: from a graph to a program. Kernels (kernel.h) turn one node each into steps and ask the
- * builder where values are, in which layout, and where results may go.
+/* builder.h: from a graph to a program. Kernels (kernel.h) turn one node each into steps and ask
+ * the builder where values are, in which layout, and where results may go.
  *
  * A value is written once, in the layout its kernel likes. Readers that want another layout get a
- * reorder step in front of theirs; the reordered copy is kept for the next reader. Memory of a value
- * whose last reader is being built may be written over in place.
+ * reorder step in front of theirs; the reordered copy is kept for the next reader. Memory of a
+ * value whose last reader is being built may be written over in place.
  */
 #ifndef WATTLE_ENGINE_BUILDER_H
 #define WATTLE_ENGINE_BUILDER_H

@@ -7,9 +7,9 @@
 struct choice {
     const void *job; /* the kernel's own description of the node */
     uint64_t key;    /* tuner_key over all that decides the candidates' speed */
-    /* oneDNN's candidates 0 .. count - 1, the usually fastest first: the first `rivals` are compared,
-     * the others stand in where none of those exists or is fast. extra_ns: what else a candidate
-     * costs, such as reorders in front of it; NULL: nothing. */
+    /* oneDNN's candidates 0 .. count - 1, the usually fastest first: the first `rivals` are
+     * compared, the others stand in where none of those exists or is fast. extra_ns: what else a
+     * candidate costs, such as reorders in front of it; NULL: nothing. */
     int count, rivals;
     int (*make)(struct builder *b, const void *job, int candidate, struct primitive **out,
                 struct error *e);

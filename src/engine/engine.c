@@ -248,8 +248,8 @@ int wattle_engine_bind_input(struct wattle_engine *g, size_t index, const void *
 {
     struct error e = {0};
     if (index >= wattle_engine_input_count(g))
-        return engine_report(&e, error_set(&e, ERROR_USAGE, "no input %zu; the model has %zu", index,
-                                           wattle_engine_input_count(g)), error);
+        return engine_report(&e, error_set(&e, ERROR_USAGE, "no input %zu; the model has %zu",
+                                           index, wattle_engine_input_count(g)), error);
     program_move(&g->program, g->inputs[index].slot, (void *)(uintptr_t)data);
     return 0;
 }

@@ -30,12 +30,23 @@ static const struct kernel kernels[] = {
     {"", "Concat", kernel_concat},
 };
 
+/* oneDNN does nothing at all for these, even where a bias or a zero should be written. */
+static int is_empty(const struct builder *b, const struct node *n)
+{
+    const struct value *v = b->graph->values;
+    for (int i = 0; i < n->input_count; i++)
+        if (n->inputs[i] != NO_VALUE && shape_elements(&v[n->inputs[i]].shape) == 0)
+            return 1;
+    return 0;
+}
+
 int kernel_prepare(struct builder *b, const struct node *n, struct error *e)
 {
     if (n->op->copy == OP_RESHAPES)
         return builder_alias(b, n->outputs[0], n->inputs[0], e);
-    for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++) {
-        if (strcmp(kernels[i].op, n->op->name) != 0 || strcmp(kernels[i].domain, n->op->domain) != 0)
+    for (size_t i = 0; !is_empty(b, n) && i < sizeof kernels / sizeof *kernels; i++) {
+        if (strcmp(kernels[i].op, n->op->name) != 0 ||
+            strcmp(kernels[i].domain, n->op->domain) != 0)
             continue;
         int code = kernels[i].prepare(b, n, e);
         if (code != ERROR_UNSUPPORTED)

@@ -4,7 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Blocks are large, for what is not touched takes no memory, but the end of each wastes a huge page. */
+/* Blocks are large: what is not touched takes no memory, but the end of each wastes a huge page. */
 enum { HUGE_PAGE = 2 << 20, POOL_BLOCK = 128 << 20, ALIGNMENT = 64 };
 
 static size_t round_up(size_t n, size_t to)

@@ -28,7 +28,8 @@ int onednn_has_avx512(void);
 
 /* Row-major. A scalar counts as one dimension of 1. */
 const struct layout *layout_plain(struct onednn *d, const struct shape *s);
-const struct layout *layout_strided(struct onednn *d, const struct shape *s, const int64_t *strides);
+const struct layout *layout_strided(struct onednn *d, const struct shape *s,
+                                    const int64_t *strides);
 /* Rank 3 to 5, channels (dimension 1) innermost. */
 const struct layout *layout_channels_last(struct onednn *d, const struct shape *s);
 /* Rank 4, channels in blocks of eight: N, C/8, H, W, 8. */

@@ -274,7 +274,7 @@ static dnnl_status_t append_activation(dnnl_post_ops_t ops, const struct epilogu
     return dnnl_invalid_arguments;
 }
 
-/* Scratch memory is the caller's: it lies in the engine's arena, so that running never allocates. */
+/* Scratch memory is the caller's: it lies in the engine's arena and costs no allocation. */
 static dnnl_status_t make_attributes(const struct epilogue *ep, dnnl_primitive_attr_t *out)
 {
     dnnl_post_ops_t ops = NULL;

@@ -1,5 +1,5 @@
 /* Laying slots into one block: the largest first, each at the lowest offset where it meets no slot
- * that is alive at the same time. Low offsets are used again and again, so they stay in the cache. */
+ * that is alive at the same time. Low offsets are used again and again, and stay in the cache. */
 #include "engine/program.h"
 
 #include <limits.h>

@@ -30,8 +30,8 @@ int tuner_open(const struct tuner *t);
 uint64_t tuner_time(struct tuner *t, struct primitive *p);
 /* The same for anything that runs and returns 0. */
 uint64_t tuner_measure(struct tuner *t, int (*run)(void *context), void *context);
-/* Memory to time in, full of ones, valid until the next call. NULL without memory, and for more than
- * a few MiB: it would add to the process's peak and take long to time. */
+/* Memory to time in, full of ones, valid until the next call. NULL without memory, and for more
+ * than a few MiB: it would add to the process's peak and take long to time. */
 void *tuner_memory(struct tuner *t, size_t bytes);
 
 /* What was chosen for an equal problem before, or -1. A key is a hash of all that matters. */

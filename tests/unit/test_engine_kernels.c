@@ -371,7 +371,8 @@ static void check_winograd(int m, int channels_last, struct conv_case c, uint32_
     float *in = malloc((size_t)(c.n * c.c * c.h * c.w) * 4);
     float *packed = malloc(winograd_weight_bytes(&win));
     float *scratch = malloc(winograd_scratch_bytes(&win));
-    float *out = malloc((size_t)(c.n * c.o * ho * wo) * 4), *rows = malloc((size_t)(c.n * c.o * ho * wo) * 4);
+    float *out = malloc((size_t)(c.n * c.o * ho * wo) * 4);
+    float *rows = malloc((size_t)(c.n * c.o * ho * wo) * 4);
     for (int64_t n = 0; n < c.n; n++)
         for (int64_t k = 0; k < c.c; k++)
             for (int64_t i = 0; i < c.h; i++)
@@ -769,6 +770,23 @@ static void outputs_may_be_inputs_constants_and_shared(void **state)
     (void)c;
 }
 
+static void tensors_without_elements(void **state)
+{
+    (void)state;
+    struct sample s;
+    begin(&s, 3);
+    s.fast_only = 0;
+    struct attributes conv = {.spatial = 2, .kernel = {3, 3}, .strides = {1, 1},
+                              .dilations = {1, 1}, .group = 1};
+    int x = add_input(&s, SHAPE(0, 16, 4, 4)), w = add_constant(&s, SHAPE(16, 16, 3, 3));
+    add_output(&s, NODE(&s, &op_fused_conv, conv, x, w));
+    struct attributes linear = {.has_bias = 1};
+    int z = add_input(&s, SHAPE(3, 0)), k = add_constant(&s, SHAPE(0, 4));
+    add_output(&s, NODE(&s, &op_linear, linear, z, k, add_constant(&s, SHAPE(4))));
+    add_output(&s, NODE(&s, &op_gelu, ((struct attributes){0}), z));
+    check(&s, LINEAR_WAYS, 1e-5);
+}
+
 static int resident(const void *data, size_t bytes)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE), pages = 0;
@@ -829,6 +847,7 @@ int main(void)
         cmocka_unit_test(activations_in_any_layout),
         cmocka_unit_test(concat_in_any_layout),
         cmocka_unit_test(outputs_may_be_inputs_constants_and_shared),
+        cmocka_unit_test(tensors_without_elements),
         cmocka_unit_test(packed_weights_are_forgotten_when_nobody_needs_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

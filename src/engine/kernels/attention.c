@@ -158,7 +158,8 @@ int kernel_attention(struct builder *b, const struct node *n, struct error *e)
     if (!code && n->input_count > 1 && n->inputs[1] != NO_VALUE)
         code = builder_read_plain(b, n->inputs[1], &slots[1], e);
     if (!code)
-        code = builder_scratch(b, layout_bytes(primitive_layout(scores, OPERAND_DST)), &slots[2], e);
+        code = builder_scratch(b, layout_bytes(primitive_layout(scores, OPERAND_DST)), &slots[2],
+                               e);
     if (!code)
         code = builder_write(b, n->outputs[0], NULL, &slots[3], e);
     if (code) {

@@ -29,8 +29,8 @@ static int describe(struct builder *b, const struct node *n, struct conv_job *jo
     return 0;
 }
 
-/* Channels-last was never clearly faster than the layout oneDNN asks for: it and the incoming layout
- * only stand in for kernels that would be slow. */
+/* Channels-last was never clearly faster than the layout oneDNN asks for: it and the incoming
+ * layout only stand in for kernels that would be slow. */
 static int candidates(struct builder *b, const struct conv_job *job, struct conv_candidate *list)
 {
     const struct shape *x = &b->graph->values[job->x].shape;

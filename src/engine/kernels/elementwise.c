@@ -152,7 +152,8 @@ static int connect(struct builder *b, const struct binary_job *job, int *slots, 
                     : builder_read_plain(b, job->other, &slots[OPERAND_WEIGHTS], e);
     if (code)
         return code;
-    return destination(b, job->y, job->x, slots[OPERAND_SRC], job->x_layout, &slots[OPERAND_DST], e);
+    return destination(b, job->y, job->x, slots[OPERAND_SRC], job->x_layout, &slots[OPERAND_DST],
+                       e);
 }
 
 int kernel_binary(struct builder *b, const struct node *n, struct error *e)

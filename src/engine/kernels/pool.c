@@ -15,7 +15,8 @@ static int stretch(struct attributes *a, const struct shape *x, const struct sha
 {
     int stretched = 0;
     for (int i = 0; i < a->spatial; i++) {
-        int64_t reach = (y->dims[i + 2] - 1) * a->strides[i] + (a->kernel[i] - 1) * a->dilations[i] + 1;
+        int64_t window = (a->kernel[i] - 1) * a->dilations[i] + 1;
+        int64_t reach = (y->dims[i + 2] - 1) * a->strides[i] + window;
         int64_t pad = reach - x->dims[i + 2] - a->pads_begin[i];
         stretched |= pad > a->pads_end[i];
         a->pads_end[i] = pad;

@@ -157,6 +157,11 @@ static int connect(struct builder *b, const struct conv_job *job, const struct p
     return code;
 }
 
+static const char *kernel_name(const struct winograd *w)
+{
+    return w->m == 4 ? "winograd:4x4:avx2" : "winograd:2x2:avx2";
+}
+
 int winograd_step(struct builder *b, const struct conv_job *job, int number, struct error *e)
 {
     struct plan p;
@@ -168,8 +173,7 @@ int winograd_step(struct builder *b, const struct conv_job *job, int number, str
     *kept = p.winograd;
     int code = connect(b, job, &p, slots, e);
     if (!code)
-        code = builder_step(b, run_winograd, p.winograd.m == 4 ? "winograd:4x4:avx2" : "winograd:2x2:avx2", &s,
-                            e);
+        code = builder_step(b, run_winograd, kernel_name(&p.winograd), &s, e);
     if (code)
         return code;
     s->state = kept;
