@@ -84,7 +84,7 @@ const char *ort_pairs_find(const struct ort_pairs *p, const char *key); /* NULL 
 
 /* ort_provider.c */
 extern const char *const ort_provider_names[]; /* NULL-terminated, for the adapter */
-/* A plug-in's own names are not known here: any name will do with a provider library. */
+/* With a provider library it is "plugin", under whatever name. */
 const struct ort_provider *ort_provider_find(const struct adapter_request *r);
 /* "f32" means f32: refuses options that would compute with less. */
 int ort_provider_check(const struct ort *o, struct error *e);

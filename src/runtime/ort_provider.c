@@ -157,12 +157,13 @@ static const struct ort_provider providers[] = {
 static const struct ort_provider plugin = {
     .name = "plugin", .reduced = reduced_plugin, .append = append_plugin};
 
-const char *const ort_provider_names[] = {"cpu",  "openvino", "cuda", "tensorrt",
-                                          "dnnl", "xnnpack",  NULL};
+const char *const ort_provider_names[] = {"cpu",  "openvino", "cuda",   "tensorrt",
+                                          "dnnl", "xnnpack",  "plugin", NULL};
 
 const struct ort_provider *ort_provider_find(const struct adapter_request *r)
 {
-    if (r->provider_library && r->provider_library[0])
+    if ((r->provider_library && r->provider_library[0]) ||
+        (r->provider && !strcmp(r->provider, "plugin")))
         return &plugin;
     for (size_t i = 0; r->provider && i < sizeof providers / sizeof *providers; i++)
         if (!strcmp(providers[i].name, r->provider))
@@ -229,14 +230,16 @@ static void device_name(const struct ort *o, const struct ort_ep_device *d,
     short_name(full ? full : "?", name, PROVIDER_NAME_MAX);
 }
 
-/* "cpu" is what a request says that names no provider: the library's own needs no plug-in. */
+/* A request that knows the plug-in's own name may say it. "cpu" is one that names no provider: the
+ * library's own needs no plug-in. */
 static int is_asked_for(const struct ort *o, const struct adapter_request *r,
                         const struct ort_ep_device *d)
 {
     char name[PROVIDER_NAME_MAX];
     int kind = o->options.plugin_device;
     device_name(o, d, name);
-    return (!strcmp(r->provider, "cpu") || !strcmp(r->provider, name)) &&
+    int is_any = !strcmp(r->provider, "plugin") || !strcmp(r->provider, "cpu");
+    return (is_any || !strcmp(r->provider, name)) &&
            (kind < 0 || kind == o->api.device_type(o->api.ep_device_device(d)));
 }
 
@@ -292,6 +295,10 @@ static int append_device(struct ort *o, const struct adapter_request *r,
 static int append_plugin(struct ort *o, const struct adapter_request *r, struct error *e)
 {
     struct device_list l = {0};
+    if (!r->provider_library || !r->provider_library[0]) {
+        error_set(e, ERROR_USAGE, "provider 'plugin' without a library");
+        return error_hint(e, "--provider-library PATH names it");
+    }
     if (!o->api.register_library)
         return missing(o, "plug-in providers", 22, e);
     int code = list_devices(o, &l, e);

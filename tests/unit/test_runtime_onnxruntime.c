@@ -493,7 +493,7 @@ static void absent_providers(void **context)
         if (!is_there(cases[i].provider))
             refuse(with(load_command(net_path), "provider", json_string(cases[i].provider)),
                    ERROR_UNSUPPORTED, cases[i].part);
-    json_t *command = with(load_command(net_path), "provider", json_string("openvino"));
+    json_t *command = with(load_command(net_path), "provider", json_string("plugin"));
     refuse(with(command, "provider_library", json_string("/no/plugin.so")), ERROR_UNSUPPORTED,
            "/no/plugin.so");
 }

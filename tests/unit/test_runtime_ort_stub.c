@@ -416,7 +416,8 @@ static void plugin(void **context)
     (void)context;
     void *state;
     struct adapter_loaded loaded;
-    struct adapter_request r = request("webgpu");
+    struct adapter_request r = request("plugin");
+    refuse_request(r, ERROR_USAGE, "without a library");
     r.provider_library = "/plugin.so";
     refuse_request(r, ERROR_UNSUPPORTED, "finds no device");
     setenv("FAKE_ORT_FAIL", "301", 1);
@@ -425,13 +426,15 @@ static void plugin(void **context)
     setenv("FAKE_ORT_DEVICES", "1", 1);
     r.provider = "npu_thing";
     refuse_request(r, ERROR_USAGE, "it brings webgpu on device kind 1");
-    r.provider = "webgpu";
     setenv("FAKE_ORT_NODES", "webgpu:3", 1);
     r.require_provider = 1;
-    assert_int_equal(load(&r, &state, &loaded), 0);
-    assert_string_equal(loaded.provider, "webgpu");
-    adapter_onnxruntime.unload(state);
-    assert_int_equal(counter("fake_ort_live"), 0);
+    for (int i = 0; i < 2; i++) {
+        r.provider = i ? "webgpu" : "plugin";
+        assert_int_equal(load(&r, &state, &loaded), 0);
+        assert_string_equal(loaded.provider, "webgpu");
+        adapter_onnxruntime.unload(state);
+        assert_int_equal(counter("fake_ort_live"), 0);
+    }
     r.options = json_pack("{s:s}", "plugin_device", "npu");
     refuse_request(r, ERROR_USAGE, "no provider 'webgpu' on such a device");
     unsetenv("FAKE_ORT_DEVICES");
