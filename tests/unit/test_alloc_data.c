@@ -1,0 +1,86 @@
+/* Each allocation of the readers of tensors failing in turn: an error, no crash, no leak. */
+#include "data_files.h"
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+char *__real_strdup(const char *text);
+char *__real_strndup(const char *text, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+char *__wrap_strdup(const char *text);
+char *__wrap_strndup(const char *text, size_t size);
+
+static long until_failure = -1; /* allocations that still succeed; -1: all */
+
+static int fails(void)
+{
+    return until_failure >= 0 && until_failure-- == 0;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return fails() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+    return fails() ? NULL : __real_realloc(old, size);
+}
+
+char *__wrap_strdup(const char *text)
+{
+    return fails() ? NULL : __real_strdup(text);
+}
+
+char *__wrap_strndup(const char *text, size_t size)
+{
+    return fails() ? NULL : __real_strndup(text, size);
+}
+
+static void fail_each(const char *name, size_t tensors, long least)
+{
+    char text[512];
+    int result = 1;
+    long n = 0;
+    snprintf(text, sizeof text, "%s", path_of(name));
+    for (; result; n++) {
+        struct data data = {0};
+        err = (struct error){0};
+        until_failure = n;
+        result = data_read(&data, text, "input", &err);
+        until_failure = -1;
+        if (result && (result != ERROR_MEMORY || data.count != 0))
+            fail_msg("%s, allocation %ld: %d, %s", name, n, result, err.text);
+        assert_int_equal(data.count, result ? 0 : tensors);
+        data_release(&data);
+        assert_true(n < 1000);
+    }
+    assert_true(n > least);
+}
+
+static void reading_may_run_out_of_memory(void **state)
+{
+    unsigned char bytes[512];
+    (void)state;
+    write_bytes("x.npy", bytes, small_npy(bytes));
+    fail_each("x.npy", 1, 2);
+    write_npz("s.npz");
+    fail_each("s.npz", 2, 4);
+    write_bytes("t.pb", bytes, small_proto(bytes));
+    fail_each("t.pb", 1, 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(reading_may_run_out_of_memory, make_folder, remove_folder),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
