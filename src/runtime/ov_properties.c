@@ -20,7 +20,7 @@ static const struct word hints[] = {
     {"latency", "LATENCY"}, {"throughput", "THROUGHPUT"}, {NULL, NULL}};
 static const struct word modes[] = {
     {"performance", "PERFORMANCE"}, {"accuracy", "ACCURACY"}, {NULL, NULL}};
-static const struct word denormals[] = {{"kept", "NO"}, {"flushed", "YES"}, {NULL, NULL}};
+static const struct word denormals[] = {{"kept", "NO"}, {"zero", "YES"}, {NULL, NULL}};
 
 /* Pinning is off where OpenVINO would have it on: no other runtime pins its threads when it is
  * given a number of them, OpenVINO pins the thread that asks as well, and whoever wants affinity
@@ -39,7 +39,14 @@ static const struct property {
     {"ENABLE_CPU_PINNING", "pinning", "NO", CPU, on_off},
     {"CPU_DENORMALS_OPTIMIZATION", "denormals", "NO", CPU, denormals},
     {"CACHE_DIR", "cache_dir", NULL, ANY, NULL},
+    /* The precision hint does not cover these two, which make 8-bit integers of what is f32: of the
+     * activations beside compressed weights, and of the keys and values a decoder keeps. */
+    {"DYNAMIC_QUANTIZATION_GROUP_SIZE", NULL, "0", CPU, NULL},
+    {"KV_CACHE_PRECISION", NULL, "f32", CPU, NULL},
 };
+/* Others that could lower the precision behind its back. */
+static const char *const less_precise[] = {"KEY_CACHE_PRECISION", "VALUE_CACHE_PRECISION",
+                                           "LP_TRANSFORMS_MODE"};
 enum { ROWS = sizeof table / sizeof *table, PRECISION = 0, THREADS = 1, CACHE = 7 };
 _Static_assert((int)ROWS <= (int)OV_PROPERTY_MAX, "more properties than room for their values");
 
@@ -117,18 +124,24 @@ static const struct adapter_option known[] = {
     {"device", set_device}, {"ov.PROPERTY", set_other},
 };
 
+static int is_ours(size_t row, const char *key, struct error *e)
+{
+    const char *option = table[row].option;
+    error_set(e, ERROR_USAGE, "option ov.%s of runtime 'openvino': wattle sets it itself", key);
+    return error_hint(e, "use %s%s", option ? "option " : "",
+                      option ? option : row == THREADS ? "--threads" : "--precision");
+}
+
 /* ov.KEY=VALUE goes to OpenVINO as it is, but not around what wattle promises itself. */
 static int take_other(struct ov_properties *p, const char *key, json_t *value, struct error *e)
 {
     for (size_t row = 0; row < ROWS; row++)
-        if (!strcmp(table[row].key, key)) {
-            error_set(e, ERROR_USAGE, "option ov.%s of runtime 'openvino': wattle sets it itself",
-                      key);
-            return error_hint(e, "use %s%s", table[row].option ? "option " : "",
-                              table[row].option ? table[row].option
-                              : row == THREADS  ? "--threads"
-                                                : "--precision");
-        }
+        if (!strcmp(table[row].key, key))
+            return is_ours(row, key, e);
+    for (size_t i = 0; i < sizeof less_precise / sizeof *less_precise; i++)
+        if (!strcmp(less_precise[i], key))
+            return error_set(e, ERROR_USAGE, "option ov.%s of runtime 'openvino' could lower the "
+                             "precision asked for", key);
     if (!json_is_string(value))
         return error_set(e, ERROR_USAGE, "option 'ov.%.60s' of runtime 'openvino' is not a text",
                          key);

@@ -358,6 +358,8 @@ static void settings_are_read_back(void **context)
     assert_string_equal(text_of(all, "INFERENCE_PRECISION_HINT"), "f32");
     assert_string_equal(text_of(all, "ENABLE_CPU_PINNING"), "NO");
     assert_string_equal(text_of(all, "EXECUTION_DEVICES"), "CPU");
+    assert_string_equal(text_of(all, "KV_CACHE_PRECISION"), "f32");
+    assert_string_equal(text_of(all, "DYNAMIC_QUANTIZATION_GROUP_SIZE"), "0");
     json_decref(reply);
     worker_free(w);
 }
@@ -369,7 +371,7 @@ static void options_reach_openvino(void **context)
         const char *name, *value, *setting, *wanted;
     } cases[] = {
         {"pinning", "on", "pinning", "on"},
-        {"denormals", "flushed", "denormals", "flushed"},
+        {"denormals", "zero", "denormals", "zero"},
         {"performance_hint", "throughput", "performance_hint", "throughput"},
         {"execution_mode", "accuracy", "execution_mode", "accuracy"},
         {"ov.ENABLE_HYPER_THREADING", "YES", NULL, NULL},
@@ -441,6 +443,9 @@ static void refusals_carry_the_reason(void **context)
     refused(with_option(linear(1), "ov.NO_SUCH", "1"), ERROR_UNSUPPORTED, "NO_SUCH", NULL);
     refused(with_option(linear(1), "ov.INFERENCE_PRECISION_HINT", "bf16"), ERROR_USAGE,
             "sets it itself", "--precision");
+    refused(with_option(linear(1), "ov.KV_CACHE_PRECISION", "u8"), ERROR_USAGE, "sets it itself",
+            "--precision");
+    refused(with_option(linear(1), "ov.KEY_CACHE_PRECISION", "u8"), ERROR_USAGE, "precision", NULL);
     refused(changed(linear(1), "spin", json_string("200")), ERROR_UNSUPPORTED, "spin", "default");
     refused(changed(linear(1), "precision", json_string("bf16")), ERROR_USAGE, "bf16", NULL);
     refused(changed(linear(1), "library", json_string("")), ERROR_USAGE, "library", "install");
@@ -522,7 +527,7 @@ static int find_library(void)
         return 1;
     }
     snprintf(pattern, sizeof pattern,
-             "%s/runtimes/openvino-*/lib/python3*/site-packages/openvino/libs/libopenvino_c.so.*",
+             "%s/runtimes/openvino-*/lib*/python3*/site-packages/openvino/libs/libopenvino_c.so.*",
              home ? home : "/nonexistent");
     int there = !glob(pattern, 0, NULL, &found);
     if (there) {
