@@ -226,6 +226,31 @@ static int check_batch(int64_t batch, const struct adapter_loaded *out, struct e
     return error_hint(e, "the file fixes its batch; use batch 1 or a file with a symbolic one");
 }
 
+static int same_sizes(const struct adapter_tensor *t, const struct adapter_shape *s)
+{
+    if (t->rank != s->rank)
+        return 0;
+    for (int i = 0; i < t->rank; i++)
+        if (t->dims[i] != s->dims[i])
+            return 0;
+    return 1;
+}
+
+/* The engine takes sizes by the names they have in the file: one without a name stays at 1, which
+ * must not be measured as if it were what was asked for. */
+static int check_shapes(const struct adapter_request *r, const struct adapter_loaded *out,
+                        struct error *e)
+{
+    for (size_t i = 0; i < r->shape_count; i++)
+        for (size_t k = 0; k < out->input_count; k++)
+            if (!strcmp(r->shapes[i].name, out->inputs[k].name) &&
+                !same_sizes(&out->inputs[k], &r->shapes[i]))
+                return error_set(e, ERROR_UNSUPPORTED, "input '%.100s' cannot have the shape that "
+                                 "was asked for: the file gives its free sizes no names",
+                                 r->shapes[i].name);
+    return 0;
+}
+
 static int load(const struct adapter_request *r, void **state, struct adapter_loaded *out,
                 struct error *e)
 {
@@ -240,6 +265,8 @@ static int load(const struct adapter_request *r, void **state, struct adapter_lo
         code = describe(b, &o, out, e);
     if (!code)
         code = check_batch(r->batch, out, e);
+    if (!code)
+        code = check_shapes(r, out, e);
     if (code) {
         unload(b);
         return code;

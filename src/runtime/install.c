@@ -185,8 +185,8 @@ static int has_any(const struct command_output *out, const char *const *texts)
     return 0;
 }
 
-/* The last line that pip marks as an error, else the last line. */
-static void last_words(const struct command_output *out, char *text, size_t size)
+/* The last line that pip marks as an error (then 1), else the last line. */
+static int last_words(const struct command_output *out, char *text, size_t size)
 {
     const char *best = NULL, *last = "";
     for (const char *line = out->tail; *line;) {
@@ -196,8 +196,9 @@ static void last_words(const struct command_output *out, char *text, size_t size
         last = n ? line : last;
         line += n + (line[n] == '\n');
     }
-    best = best ? best : last;
-    snprintf(text, size, "%.*s", (int)strcspn(best, "\n"), best);
+    const char *chosen = best ? best : last;
+    snprintf(text, size, "%.*s", (int)strcspn(chosen, "\n"), chosen);
+    return best != NULL;
 }
 
 /* What failed is in the words of Python and pip; what to do about it is not. */
@@ -210,8 +211,8 @@ static int explain(const struct job *j, const struct command_output *out, struct
     static const char *const space[] = {"No space left on device", "Disk quota exceeded",
                                         "File too large", NULL};
     const struct package *p = j->package;
-    char words[256];
-    last_words(out, words, sizeof words);
+    char words[256], how[200];
+    int marked = last_words(out, words, sizeof words);
     if (e->code != ERROR_CRASH)
         return (int)e->code;
     if (has_any(out, space)) {
@@ -236,8 +237,10 @@ static int explain(const struct job *j, const struct command_output *out, struct
                   j->version);
         return error_hint(e, "choose another: wattle runtimes install %s=VERSION", p->name);
     }
-    return words[0] ? error_set(e, ERROR_CRASH, "%.140s: %.300s", "installing failed", words)
-                    : (int)e->code;
+    snprintf(how, sizeof how, "%s", e->text);
+    if (marked)
+        return error_set(e, ERROR_CRASH, "cannot install %s %s: %s", p->name, j->version, words);
+    return error_set(e, ERROR_CRASH, "%s%s%s", how, words[0] ? "; its last words: " : "", words);
 }
 
 /* Runs it, or with --dry-run tells it. */

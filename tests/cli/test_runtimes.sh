@@ -1,0 +1,227 @@
+#!/usr/bin/env bash
+# wattle runtimes with a python3 that is a script: what is run, and what is left behind when it fails,
+# is interrupted, meets another or finds the disk full.
+. "$(dirname "$0")/lib.sh"
+
+mkdir -p "$dir/bin" "$dir/none"
+export WATTLE_LIBRARY_PATH=$dir/none HOME=$dir/user
+export FAKE_LOG=$dir/log FAKE_MODE=good
+real_path=$PATH
+PATH=$dir/bin:$PATH
+runtimes=$WATTLE_HOME/runtimes
+
+# "python3 -m venv DIR" makes a folder with itself as bin/python; "-m pip install ... NAME==VERSION"
+# makes the files that the wheel would have, as FAKE_MODE says.
+cat >"$dir/bin/python3" <<'PY'
+#!/usr/bin/env bash
+echo "$*" >>"$FAKE_LOG"
+if [ "$2" = venv ]; then
+    [ "$FAKE_MODE" = no_venv ] && { echo "ensurepip is not available."; exit 1; }
+    mkdir -p "$3/bin" "$3/lib/python3.11/site-packages/pip"
+    echo pip >"$3/lib/python3.11/site-packages/pip/__init__.py"
+    cp "$0" "$3/bin/python3"; ln -s python3 "$3/bin/python"
+    echo '#!/old/place' >"$3/bin/pip"; echo x >"$3/bin/activate"
+    exit 0
+fi
+site=$(cd "$(dirname "$0")/.." && pwd)/lib/python3.11/site-packages
+name=${*: -1}; version=${name#*==}; name=${name%%==*}
+echo "Collecting $name==$version"
+case $FAKE_MODE in
+network) echo "WARNING: Retrying after connection broken by 'NewConnectionError'"
+         echo "ERROR: No matching distribution found for $name==$version"; exit 1 ;;
+missing) echo "ERROR: No matching distribution found for $name==$version"; exit 1 ;;
+space)   echo "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device"; exit 1 ;;
+odd)     printf 'ERROR: \033[31mstrange\007 things\n'; exit 7 ;;
+killed)  kill -9 $$ ;;
+empty)   mkdir -p "$site/${name//-/_}-$version.dist-info"; exit 0 ;;
+old)     case " $* " in *" --report "*) echo "no such option: --report"; exit 2 ;; esac ;;
+slow)    sleep 30 & echo $! >"$FAKE_LOG.pid"; wait ;;
+pause)   sleep 1 ;;
+esac
+case $name in
+openvino) library=$site/openvino/libs/libopenvino_c.so.2641 ;;
+*)        library=$site/onnxruntime/capi/libonnxruntime.so.$version ;;
+esac
+mkdir -p "$(dirname "$library")" "$site/${name//-/_}-$version.dist-info"
+head -c "${FAKE_BYTES:-1000}" /proc/self/exe >"$library" || exit 1
+echo note >"$site/${name//-/_}-$version.dist-info/METADATA"
+echo "Successfully installed $name-$version"
+PY
+chmod +x "$dir/bin/python3"
+
+install() { "$wattle" runtimes install "$@"; }
+only() { # the folders that are there, hidden ones too
+    (cd "$runtimes" 2>/dev/null && find . -mindepth 1 -maxdepth 1 ! -name .lock | sort | tr '\n' ' ') >"$dir/list"
+    [ "$(cat "$dir/list")" = "$*${*:+ }" ] || fail "there is: $(cat "$dir/list")"
+}
+
+# Nothing there yet.
+expect 0 "$wattle" runtimes
+in_out "builtin"; in_out "onnxruntime-openvino"; in_out "not here"
+! grep -q fake "$dir/out" || fail "the hidden runtime is listed"
+
+# A dry run says what would be done, and does nothing.
+expect 0 install onnxruntime openvino=2025.4.1 --dry-run --pip-args "--index-url file:///x y" --pip-args --pre
+in_out "python3 -m venv $runtimes/.onnxruntime-1.32.0.partial"
+in_out "/bin/python -m pip install --no-input --no-compile"
+in_out "--no-deps --index-url file:///x y --pre onnxruntime==1.32.0"
+in_out "--pre openvino==2025.4.1"
+in_out "mv $runtimes/.onnxruntime-1.32.0.partial $runtimes/onnxruntime-1.32.0"
+only
+[ ! -e "$FAKE_LOG" ] || fail "a dry run has run something"
+
+# Success: listed, named by -r, pip gone, hashes right.
+expect 0 install onnxruntime
+in_out "$runtimes/onnxruntime-1.32.0: installed"; in_err "Successfully installed"
+only ./onnxruntime-1.32.0
+note=$runtimes/onnxruntime-1.32.0/wattle.json
+json "$note" '.package == "onnxruntime" and .version == "1.32.0" and .bytes > 1000'
+json "$note" '.commands | length == 2 and (.[1] | index("--no-deps"))'
+(cd "$runtimes/onnxruntime-1.32.0" && jq -r '.files | to_entries[] | "\(.value)  \(.key)"' wattle.json |
+    sha256sum --check --strict --quiet) >"$dir/out" 2>"$dir/err" || fail "hashes do not match"
+json "$note" '.files | keys | map(select(endswith("libonnxruntime.so.1.32.0"))) | length == 1'
+[ ! -e "$runtimes/onnxruntime-1.32.0/bin/pip" ] || fail "a script with the old place was left"
+[ -L "$runtimes/onnxruntime-1.32.0/bin/python" ] || fail "python is gone"
+[ ! -e "$runtimes/onnxruntime-1.32.0/lib/python3.11/site-packages/pip" ] || fail "pip was left"
+
+# Twice: at once, and nothing is run.
+rm "$FAKE_LOG"
+expect 0 install onnxruntime==1.32.0
+in_out "was there already"
+[ ! -e "$FAKE_LOG" ] || fail "a second time something was run"
+
+# Side by side, compared under names that tell them apart.
+expect 0 install onnxruntime=1.9.0 onnxruntime=1.31.1 onnxruntime-openvino -q
+[ ! -s "$dir/err" ] || fail "-q talks"
+expect 0 "$wattle" runtimes
+[ "$(grep -c '^onnxruntime ' "$dir/out")" -eq 3 ] || fail "not three versions"
+[ "$(awk '$1 == "onnxruntime" { print $2 }' "$dir/out" | tr '\n' ' ')" = "1.32.0 1.31.1 1.9.0 " ] ||
+    fail "versions are not sorted by number"
+in_out "onnxruntime:openvino"
+expect 0 "$wattle" doctor
+in_out "onnxruntime:openvino"
+expect 0 "$wattle" run resnet50 -r onnxruntime@1.31,onnxruntime@1.32.0 --dry-run
+in_out "onnxruntime 1.31.1:cpu"; in_out "onnxruntime 1.32.0:cpu"; in_out "12 blocks"
+expect 0 "$wattle" run resnet50 --dry-run
+in_out "onnxruntime 1.32.0:cpu"; in_out "on builtin:cpu"
+! grep -q 1.31.1 "$dir/out" || fail "an old version is measured unasked"
+expect 1 "$wattle" run resnet50 -r onnxruntime@1.2 --dry-run
+in_err "not here in version 1.2, but in 1.32.0, 1.31.1, 1.9.0"; in_err "install onnxruntime=1.2"
+expect 1 "$wattle" run resnet50 -r openvino --dry-run
+in_err "runtime openvino is not installed"; in_err "wattle runtimes install openvino"
+
+# A library that is none: a row that says so, not a crash.
+expect 3 "$wattle" run "$root/tests/fixtures/onnx/ir3.onnx" -r onnxruntime@1.31.1 -t 1 --blocks 1 \
+    --duration 20ms --warmup 20ms --sysroot "$quiet" --json "$dir/rows.json"
+json "$dir/rows.json" '.cells[0].runtime | .version == "1.31.1" and (.library | test("so.1.31.1$"))'
+json "$dir/rows.json" '.cells[0].error != null'
+
+# Remove: one of several must be named.
+expect 2 "$wattle" runtimes remove onnxruntime
+in_err "several versions: 1.31.1, 1.32.0, 1.9.0"
+expect 0 "$wattle" runtimes remove onnxruntime=1.9.0 --dry-run
+in_out "rm -r $runtimes/onnxruntime-1.9.0"
+[ -e "$runtimes/onnxruntime-1.9.0" ] || fail "a dry run removes"
+expect 0 "$wattle" runtimes remove onnxruntime=1.9.0 onnxruntime=1.31.1 onnxruntime-openvino
+only ./onnxruntime-1.32.0
+expect 2 "$wattle" runtimes remove onnxruntime=1.9.0
+in_err "onnxruntime 1.9.0 is not installed"
+expect 0 "$wattle" runtimes remove onnxruntime
+only
+
+# Links: a virtual environment and a library folder; the folder itself is never touched.
+mkdir -p "$dir/venv" && FAKE_MODE=good "$dir/bin/python3" -m venv "$dir/venv" &&
+    "$dir/venv/bin/python3" -m pip install openvino==2026.4.1 >/dev/null || fail "no venv"
+expect 0 "$wattle" runtimes link openvino "$dir/venv"
+in_out "libopenvino_c.so.2641: linked"
+expect 0 "$wattle" runtimes link openvino "$dir/venv/"
+expect 0 "$wattle" runtimes
+[ "$(awk '$1 == "openvino" { print $2, $3 }' "$dir/out" | head -n 1)" = "2026.4.1 linked" ] || fail "no link"
+expect 0 "$wattle" runtimes remove openvino
+[ -d "$dir/venv/lib" ] || fail "removing a link removed what it points to"
+expect 2 "$wattle" runtimes link openvino "$dir/none"
+in_err "there is no library of openvino below"
+expect 2 "$wattle" runtimes link openvino "$dir/nowhere"
+in_err "is not a folder"
+expect 2 "$wattle" runtimes link openvino
+expect 2 "$wattle" runtimes link openvino=1 "$dir/venv"
+only
+
+# Wrong names.
+expect 2 install onnxrutime
+in_err "did you mean 'onnxruntime'?"
+expect 2 install
+expect 2 "$wattle" runtimes frobnicate
+in_err "it has: install, remove, link"
+for version in ../x 1/2 '' '1 2' -1 "$(printf '1\033')"; do
+    expect 2 install "onnxruntime=$version"
+done
+only
+
+# Failures: the reason and what to do, and nothing half-installed.
+try() { # MODE TEXT HINT
+    FAKE_MODE=$1 expect 1 install onnxruntime
+    in_err "$2"; in_err "$3"; no_out; only
+}
+try network "cannot reach a package index for onnxruntime 1.32.0" "--pip-args"
+try missing "onnxruntime 1.32.0 does not exist for this Python and machine" "install onnxruntime=VERSION"
+try space "no space for onnxruntime 1.32.0" "make room below"
+try no_venv "cannot make virtual environments" "apt-get install python3-venv"
+try killed "killed by signal 9" "wattle: "
+try empty "the library is not in it" "wattle: "
+try odd "things" "wattle: "
+! grep -q "$(printf '\033')" "$dir/err" || fail "an escape reached the terminal"
+FAKE_MODE=old expect 0 install onnxruntime
+expect 0 "$wattle" runtimes remove onnxruntime
+
+# No python at all.
+PATH=$dir/none expect 1 install onnxruntime
+in_err "there is no program 'python3'"; in_err "apt-get install python3"
+only
+
+# A full disk (a file size limit): nothing stays.
+(ulimit -f 20; FAKE_BYTES=1000000 install onnxruntime) >"$dir/out" 2>"$dir/err" </dev/null &&
+    fail "a full disk goes unnoticed"
+only
+(ulimit -f 0; install onnxruntime) >"$dir/out" 2>"$dir/err" </dev/null && fail "no space at all goes unnoticed"
+only
+
+# Interrupted: 130, everything that was started has ended, nothing stays; then it works.
+FAKE_MODE=slow "$wattle" runtimes install onnxruntime >"$dir/out" 2>"$dir/err" </dev/null &
+pid=$!
+for _ in $(seq 100); do [ -s "$FAKE_LOG.pid" ] && break; sleep 0.05; done
+kill -INT "$pid"; wait "$pid"
+[ $? -eq 130 ] || fail "an interrupt is no exit 130"
+in_err "interrupted"
+sleep 0.2
+grep -qs '^State:.*[RSD] (' "/proc/$(cat "$FAKE_LOG.pid")/status" && fail "a program that pip started still runs"
+only
+
+# Killed: what is left is hidden, and taken away by the next one.
+rm -f "$FAKE_LOG.pid"
+FAKE_MODE=slow "$wattle" runtimes install onnxruntime >"$dir/out" 2>"$dir/err" </dev/null &
+pid=$!
+for _ in $(seq 100); do [ -s "$FAKE_LOG.pid" ] && break; sleep 0.05; done
+kill -9 "$pid"; wait "$pid" 2>/dev/null
+only ./.onnxruntime-1.32.0.partial
+expect 0 "$wattle" runtimes
+in_out "not here"
+kill "$(cat "$FAKE_LOG.pid")"; sleep 0.3
+expect 0 install onnxruntime
+only ./onnxruntime-1.32.0
+expect 0 "$wattle" runtimes remove onnxruntime
+
+# Two at once: one waits, both succeed, pip runs once.
+rm -f "$FAKE_LOG"
+export FAKE_MODE=pause
+"$wattle" runtimes install onnxruntime >"$dir/one" 2>&1 </dev/null &
+one=$!
+"$wattle" runtimes install onnxruntime >"$dir/two" 2>&1 </dev/null &
+two=$!
+wait "$one" || fail "the first of two: $(cat "$dir/one")"
+wait "$two" || fail "the second of two: $(cat "$dir/two")"
+[ "$(grep -c 'pip install' "$FAKE_LOG")" -eq 1 ] || fail "pip ran twice"
+cat "$dir/one" "$dir/two" >"$dir/out"
+in_out "waiting for another wattle"; in_out "was there already"
+only ./onnxruntime-1.32.0
+PATH=$real_path
