@@ -38,7 +38,7 @@ static void environment_by_spin(void **context)
     (void)context;
     const struct {
         const char *spin, *policy, *count;
-    } cases[] = {{"off", "passive", NULL}, {"default", "unset", "unset"}, {"200", "passive", NULL}};
+    } cases[] = {{"off", "passive", NULL}, {"default", "unset", "unset"}, {"1000", "passive", NULL}};
     long counts[3] = {0};
     for (size_t i = 0; i < 3; i++) {
         json_t *variables;
