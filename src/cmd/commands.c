@@ -39,7 +39,10 @@ static const struct command all[] = {
                    "$WATTLE_HOME/runtimes; several versions can lie side by side.\n"
                    "remove NAME[=VERSION]...  what was installed or linked.\n"
                    "link NAME DIR  uses what is there: a virtual environment, an unpacked archive, "
-                   "a build or a folder with the library.",
+                   "a build or a folder with the library.\n\n"
+                   "Found without being told: what was installed or linked, the packages of $PATH's "
+                   "python3, and the system's library folders or, instead of those, the ones in "
+                   "$WATTLE_LIBRARY_PATH.",
         .options = {OPTION_DRY_RUN, OPTION_PIP_ARGS},
         .run = cmd_runtimes,
     },

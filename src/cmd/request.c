@@ -41,7 +41,8 @@ static int parse_threads(struct request *r, const struct option_list *options, s
     char hint[96];
     snprintf(hint, sizeof hint, "this process may use %d CPU%s", r->host.threads,
              r->host.threads == 1 ? "" : "s");
-    int result = parse_integers(text, "threads", r->host.threads, hint, values, &r->thread_count, e);
+    int result = parse_integers(text, "threads", r->host.threads, hint, values, &r->thread_count,
+                                e);
     for (size_t i = 0; !result && i < r->thread_count; i++)
         r->threads[i] = (int)values[i];
     return result;
@@ -61,7 +62,7 @@ static int has_name(const char *const *names, const char *name)
     return 0;
 }
 
-/* --- runtimes and providers --------------------------------------------------------------------- */
+/* --- runtimes and providers -------------------------------------------------------------------- */
 
 static int parse_names(struct request *r, const char *text, struct error *e)
 {
@@ -217,10 +218,12 @@ static int plugin_targets(struct request *r, struct error *e)
     int result = 0;
     for (size_t i = 0; i < count && !result; i++) {
         const struct found *f = found_pick(&r->found, &names[i], "", e);
-        result = f ? add_target(r, f, "plugin", e) : (int)e->code;
-        if (!result && !has_name(f->adapter->providers, "plugin"))
-            result = error_set(e, ERROR_USAGE, "runtime %s takes no provider library",
-                               f->adapter->name);
+        if (!f)
+            return (int)e->code;
+        if (!has_name(f->adapter->providers, "plugin"))
+            return error_set(e, ERROR_USAGE, "runtime %s takes no provider library",
+                             f->adapter->name);
+        result = add_target(r, f, "plugin", e);
     }
     return result;
 }

@@ -185,8 +185,8 @@ static int act(const struct option_list *options, const struct install_options *
         return for_each(options, o, take_away, e);
     if (!strcmp(action, "link"))
         return make_link(options, o, e);
-    return error_set(e, ERROR_USAGE, "runtimes has no action '%.60s'; it has: install, remove, link",
-                     action);
+    return error_set(e, ERROR_USAGE, "runtimes has no action '%.60s'; it has: install, remove, "
+                     "link", action);
 }
 
 /* All --pip-args, split at blanks, into one allocation behind list. */
@@ -205,7 +205,7 @@ static int split_arguments(const struct option_list *options, const char **list,
     if (failed)
         return error_memory(e);
     char *rest = NULL;
-    for (char *word = strtok_r(*text, " \t\n", &rest); word; word = strtok_r(NULL, " \t\n", &rest)) {
+    for (char *word = *text; (word = strtok_r(word, " \t\n", &rest)); word = NULL) {
         if (count == PIP_ARGUMENT_MAX)
             return error_set(e, ERROR_USAGE, "more than %d words in --pip-args", PIP_ARGUMENT_MAX);
         list[count++] = word;

@@ -89,7 +89,8 @@ static int spawn(struct command *c, const char *const *argv, int fd, struct erro
     }
     int failed = set_up(&actions, &attributes, fd);
     if (!failed)
-        failed = posix_spawnp(&c->pid, argv[0], &actions, &attributes, (char *const *)argv, environ);
+        failed = posix_spawnp(&c->pid, argv[0], &actions, &attributes, (char *const *)argv,
+                              environ);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
     if (failed == ENOENT)
@@ -146,8 +147,8 @@ static int judge(int status, const char *program, struct error *e)
                      WEXITSTATUS(status));
 }
 
-int command_run(const char *const *argv, const struct install_options *o, struct command_output *out,
-              struct error *e)
+int command_run(const char *const *argv, const struct install_options *o,
+                struct command_output *out, struct error *e)
 {
     struct command c = {.out = out, .options = o};
     int fds[2], status = 0;

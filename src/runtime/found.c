@@ -118,7 +118,7 @@ static json_t *read_note(const char *folder)
     return NULL;
 }
 
-/* A library beside which the note lies is named without its folder, so that $WATTLE_HOME may move. */
+/* A library beside the note is named without its folder, so that $WATTLE_HOME may move. */
 static int library_of(json_t *note, const char *folder, char out[PATH_MAX])
 {
     const char *library = text_of(note, "library");

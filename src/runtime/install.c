@@ -6,6 +6,7 @@
 #include "runtime/command.h"
 #include "runtime/locate.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -149,6 +150,15 @@ static void add_all(struct arguments *a, const char *const *list)
         add(a, *list);
 }
 
+/* Whether a shell takes it as it is. */
+static int is_plain(const char *text)
+{
+    size_t n = 0;
+    while (isalnum((unsigned char)text[n]) || (text[n] && strchr("_@%+=:,./-", text[n])))
+        n++;
+    return n > 0 && !text[n];
+}
+
 /* As one would type it. */
 static void tell_command(const struct job *j, const struct arguments *a)
 {
@@ -156,8 +166,7 @@ static void tell_command(const struct job *j, const struct arguments *a)
     size_t used = 0;
     for (size_t i = 0; i < a->count && used < sizeof line; i++) {
         const char *text = a->list[i];
-        int plain = *text && !text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                               "0123456789_@%+=:,./-")];
+        int plain = is_plain(text);
         used += (size_t)snprintf(line + used, sizeof line - used, "%s%s%s%s", i ? " " : "",
                                  plain ? "" : "'", text, plain ? "" : "'");
     }
@@ -201,45 +210,66 @@ static int last_words(const struct command_output *out, char *text, size_t size)
     return best != NULL;
 }
 
-/* What failed is in the words of Python and pip; what to do about it is not. */
-static int explain(const struct job *j, const struct command_output *out, struct error *e)
+/* What failed is in the words of Python and pip; what to do about it is not. Each returns 0 when the
+ * words are not its. */
+static int explain_space(const struct job *j, const struct command_output *out, const char *words,
+                         struct error *e)
+{
+    static const char *const signs[] = {"No space left on device", "Disk quota exceeded",
+                                        "File too large", NULL};
+    if (!has_any(out, signs))
+        return 0;
+    error_set(e, ERROR_IO, "no space for %s %s: %.200s", j->package->name, j->version, words);
+    return error_hint(e, "make room below '%.180s' and run it again", j->home);
+}
+
+static int explain_python(const struct command_output *out, struct error *e)
+{
+    static const char *const signs[] = {"ensurepip", "No module named venv", NULL};
+    if (!has_any(out, signs))
+        return 0;
+    error_set(e, ERROR_UNSUPPORTED, "Python here cannot make virtual environments");
+    return error_hint(e, "on Debian and Ubuntu: apt-get install python3-venv");
+}
+
+static int explain_index(const struct job *j, const struct command_output *out, struct error *e)
 {
     static const char *const network[] = {
         "NewConnectionError", "Temporary failure in name resolution", "Network is unreachable",
         "Name or service not known", "Connection refused", "ProxyError", "ReadTimeoutError",
         "ConnectTimeoutError", NULL};
-    static const char *const space[] = {"No space left on device", "Disk quota exceeded",
-                                        "File too large", NULL};
-    const struct package *p = j->package;
-    char words[256], how[200];
-    int marked = last_words(out, words, sizeof words);
-    if (e->code != ERROR_CRASH)
-        return (int)e->code;
-    if (has_any(out, space)) {
-        error_set(e, ERROR_IO, "no space for %s %s: %.200s", p->name, j->version, words);
-        return error_hint(e, "make room below '%.180s' and run it again", j->home);
-    }
-    if (has(out, "ensurepip")) {
-        error_set(e, ERROR_UNSUPPORTED, "Python here cannot make virtual environments");
-        return error_hint(e, "on Debian and Ubuntu: apt-get install python3-venv");
-    }
-    if (has(out, "No module named venv")) {
-        error_set(e, ERROR_UNSUPPORTED, "Python here has no module venv");
-        return error_hint(e, "on Debian and Ubuntu: apt-get install python3-venv");
-    }
+    static const char *const wheels[] = {"No matching distribution", "is not a supported wheel",
+                                         NULL};
+    const char *name = j->package->name;
     if (has_any(out, network)) {
-        error_set(e, ERROR_IO, "cannot reach a package index for %s %s", p->name, j->version);
+        error_set(e, ERROR_IO, "cannot reach a package index for %s %s", name, j->version);
         return error_hint(e, "--pip-args passes an index or a proxy on; wattle runtimes link takes "
                              "what is already on this machine");
     }
-    if (has(out, "No matching distribution") || has(out, "is not a supported wheel")) {
-        error_set(e, ERROR_UNSUPPORTED, "%s %s does not exist for this Python and machine", p->name,
-                  j->version);
-        return error_hint(e, "choose another: wattle runtimes install %s=VERSION", p->name);
-    }
+    if (!has_any(out, wheels))
+        return 0;
+    error_set(e, ERROR_UNSUPPORTED, "%s %s does not exist for this Python and machine", name,
+              j->version);
+    return error_hint(e, "choose another: wattle runtimes install %s=VERSION", name);
+}
+
+static int explain(const struct job *j, const struct command_output *out, struct error *e)
+{
+    char words[256], how[200];
+    if (e->code != ERROR_CRASH)
+        return (int)e->code;
+    int marked = last_words(out, words, sizeof words);
     snprintf(how, sizeof how, "%s", e->text);
+    int result = explain_space(j, out, words, e);
+    if (!result)
+        result = explain_python(out, e);
+    if (!result)
+        result = explain_index(j, out, e);
+    if (result)
+        return result;
     if (marked)
-        return error_set(e, ERROR_CRASH, "cannot install %s %s: %s", p->name, j->version, words);
+        return error_set(e, ERROR_CRASH, "cannot install %s %s: %s", j->package->name, j->version,
+                         words);
     return error_set(e, ERROR_CRASH, "%s%s%s", how, words[0] ? "; its last words: " : "", words);
 }
 
@@ -259,7 +289,7 @@ static int command(struct job *j, const struct arguments *a, struct command_outp
 
 static int make_environment(struct job *j, struct error *e)
 {
-    struct command_output out;
+    struct command_output out = {""};
     struct arguments a = {{"python3", "-m", "venv", j->partial}, 4, 0};
     int result = command(j, &a, &out, e);
     if (result == ERROR_UNSUPPORTED)
@@ -290,7 +320,7 @@ static int run_pip(struct job *j, int with_report, struct command_output *out, s
 
 static int run_installer(struct job *j, struct error *e)
 {
-    struct command_output out;
+    struct command_output out = {""};
     int result = run_pip(j, 1, &out, e);
     if (result && !j->options->dry_run && has(&out, "no such option: --report"))
         result = run_pip(j, 0, &out, e); /* pip before 22.2 */

@@ -59,7 +59,8 @@ static int make_pattern(const char *folder, const char *tail, char out[2 * PATH_
     return !*folder && (size_t)snprintf(out + n, 2 * PATH_MAX - n, "/%s", tail) < 2 * PATH_MAX - n;
 }
 
-static int add_matches(struct locate_paths *p, const char *folder, const char *tail, struct error *e)
+static int add_matches(struct locate_paths *p, const char *folder, const char *tail,
+                       struct error *e)
 {
     char pattern[2 * PATH_MAX];
     glob_t found;
@@ -147,8 +148,8 @@ static void newest(const struct locate_paths *matches, const char *version, stru
 /* --- places ----------------------------------------------------------------------------------- */
 
 /* "onnxruntime_gpu-1.31.1.dist-info" is pip's note: the package, whatever its files are called. */
-static int noted_version(const struct package *p, const char *site, char version[LOCATE_VERSION_MAX],
-                         struct error *e)
+static int noted_version(const struct package *p, const char *site,
+                         char version[LOCATE_VERSION_MAX], struct error *e)
 {
     char tail[160];
     struct locate_paths notes;
