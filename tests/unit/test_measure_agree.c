@@ -87,6 +87,56 @@ static void shapes_types_and_counts_must_match(void **state)
     assert_int_equal(out.ok, 0);
 }
 
+/* Half the tolerance of a 16-bit type is nothing, twice of it is a difference. */
+static void sixteen_bits_have_their_own_tolerance(void **state)
+{
+    (void)state;
+    static const struct {
+        enum dtype type;
+        uint16_t one, near, far;
+    } types[] = {{DTYPE_F16, 0x3c00, 0x3c01, 0x3c04}, {DTYPE_BF16, 0x3f80, 0x3f81, 0x3f84}};
+    for (size_t i = 0; i < 2; i++) {
+        uint16_t one = types[i].one, near = types[i].near, far = types[i].far;
+        struct measure_output a = {.name = "y", .tensor = {types[i].type, {0}, &one}};
+        struct measure_output b = {.name = "y", .tensor = {types[i].type, {0}, &near}};
+        struct measure_output c = {.name = "y", .tensor = {types[i].type, {0}, &far}};
+        assert_int_equal(agree(a, b).ok, 1);
+        assert_int_equal(agree(a, c).ok, 0);
+        assert_true(agree(a, b).max_rel_error > 0);
+    }
+}
+
+static void expected_tensors_are_found_by_name_or_position(void **state)
+{
+    (void)state;
+    float right[6] = {1, 2, 3, 4, 5, 10}, wrong[6] = {1, 2, 3, 4, 6, 10};
+    struct measure_output outputs[] = {output(wrong), output(right)};
+    strcpy(outputs[0].name, "hidden");
+    const struct measure_outputs x = {2, outputs};
+    struct data_item items[2] = {{.name = "logits", .strict = 1, .tensor = outputs[1].tensor}};
+    const struct data by_name = {.items = items, .count = 1};
+    struct agreement out = {0};
+    measure_expect(&by_name, &x, 1e-4, &out);
+    assert_int_equal(out.ok, 1); /* of "hidden" nothing is expected */
+
+    items[0] = (struct data_item){.position = 1, .tensor = outputs[1].tensor};
+    measure_expect(&by_name, &x, 1e-4, &out);
+    assert_int_equal(out.ok, 1);
+    items[0].position = 0;
+    measure_expect(&by_name, &x, 1e-4, &out);
+    assert_int_equal(out.ok, 0);
+    assert_string_equal(out.detail, "hidden[1,1] is 6, the reference has 5");
+    assert_true(fabs(out.max_rel_error - 0.1) < 1e-6);
+
+    items[0] = (struct data_item){.name = "other", .strict = 1, .tensor = outputs[1].tensor};
+    measure_expect(&by_name, &x, 1e-4, &out);
+    assert_int_equal(out.ok, 0);
+    assert_string_equal(out.detail, "no output matches the expected 'other'");
+    items[0] = (struct data_item){.position = 2, .tensor = outputs[1].tensor};
+    measure_expect(&by_name, &x, 1e-4, &out);
+    assert_int_equal(out.ok, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -96,6 +146,8 @@ int main(void)
         cmocka_unit_test(nan_and_infinity_are_not_hidden),
         cmocka_unit_test(integers_must_be_equal),
         cmocka_unit_test(shapes_types_and_counts_must_match),
+        cmocka_unit_test(sixteen_bits_have_their_own_tolerance),
+        cmocka_unit_test(expected_tensors_are_found_by_name_or_position),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* What a model is fed: sizes for its symbols, rules for its data, and the data itself. */
 #include "measure/inputs.h"
+#include "model/half.h"
 #include "model/write.h"
 
 #include "test.h"
@@ -207,6 +208,97 @@ static void data_is_the_same_everywhere(void **state)
     assert_memory_equal(bits, recorded, sizeof bits);
 }
 
+static void shapes_give_every_free_size(void **state)
+{
+    (void)state;
+    struct onnx_writer *w = relu_model(NAMES("N", "T", "3"), DTYPE_F32);
+    cell.batch = 2;
+    strcpy(cell.shapes, "{\"x\":[2,7,3]}");
+    assert_int_equal(make(w), 0);
+    assert_int_equal(plan.dims[1].value, 7);
+    assert_int_equal(plan.rules[0].shape.rank, 3);
+    assert_int_equal(plan.rules[0].shape.dims[1], 7);
+    input_plan_release(&plan);
+
+    static const struct {
+        const char *shapes, *text;
+    } cases[] = {
+        {"{\"x\":[1,7,4]}", "input 'x': size 2 is to be 4, but the model fixes it at 3"},
+        {"{\"x\":[5,7,3]}", "input 'x': size 0 is to be 5, but the batch is 1"},
+        {"{\"x\":[7,3]}", "input 'x' is to have 2 dimensions, the model gives it 3"},
+        {"{\"z\":[1,7,3]}", "model 'm': dimension 'T' of input 'x' has no size"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        w = relu_model(NAMES("N", "T", "3"), DTYPE_F32);
+        strcpy(cell.shapes, cases[i].shapes);
+        assert_int_equal(make(w), ERROR_USAGE);
+        assert_string_equal(e.text, cases[i].text);
+    }
+    w = relu_model(NAMES("N", "T", "3"), DTYPE_F32);
+    cell.dims[0] = (struct plan_dim){"T", 5};
+    cell.dim_count = 1;
+    strcpy(cell.shapes, "{\"x\":[1,7,3]}");
+    assert_int_equal(make(w), ERROR_USAGE);
+    assert_string_equal(e.text, "input 'x': size 1 is to be 7, but --dim says 5");
+}
+
+static void given_data_is_fed_as_it_is(void **state)
+{
+    (void)state;
+    int64_t tokens[6] = {5, 4, 3, 2, 1, 0}, fed[6] = {0};
+    struct data_item item = {.tensor = {DTYPE_I64, {2, {2, 3}}, tokens}};
+    const struct data data = {.items = &item, .count = 1};
+    struct onnx_writer *w = relu_model(NAMES("N", "T"), DTYPE_I64); /* no range is needed */
+    cell.batch = 2;
+    options.data = &data;
+    assert_int_equal(make(w), 0);
+    assert_int_equal(plan.dims[1].value, 3);
+    assert_int_equal(input_fill(&plan, "x", DTYPE_I64, 1, 3, fed, 6, &e), 0);
+    assert_memory_equal(fed, tokens, sizeof fed);
+    assert_int_equal(input_fill(&plan, "x", DTYPE_I64, 1, 3, fed, 5, &e), ERROR_USAGE);
+    assert_int_equal(input_fill(&plan, "x", DTYPE_I32, 1, 3, fed, 6, &e), ERROR_USAGE);
+    input_plan_release(&plan);
+
+    w = relu_model(NAMES("N", "T"), DTYPE_F32);
+    cell.batch = 2;
+    options.data = &data;
+    assert_int_equal(make(w), ERROR_USAGE);
+    assert_string_equal(e.text, "model 'm': input 'x' is of type float32, the given data of type "
+                                "int64");
+    item.position = 1;
+    w = relu_model(NAMES("N", "3"), DTYPE_F32);
+    options.data = &data;
+    assert_int_equal(make(w), ERROR_USAGE);
+    assert_string_equal(e.text, "model 'm' has no input for tensor 0 ('') of --input");
+}
+
+static void sixteen_bit_floats_are_made_up(void **state)
+{
+    (void)state;
+    static const enum dtype types[] = {DTYPE_F16, DTYPE_BF16};
+    float wide[64];
+    assert_int_equal(make(relu_model(NAMES("N", "64"), DTYPE_F32)), 0);
+    assert_int_equal(input_fill(&plan, "x", DTYPE_F32, 1, 0, wide, 64, &e), 0);
+    input_plan_release(&plan);
+    for (size_t t = 0; t < 2; t++) {
+        uint16_t narrow[64];
+        assert_int_equal(make(relu_model(NAMES("N", "64"), types[t])), 0);
+        assert_int_equal(input_fill(&plan, "x", types[t], 1, 0, narrow, 64, &e), 0);
+        for (size_t i = 0; i < 64; i++) {
+            double x = t ? bfloat_to_double(narrow[i]) : half_to_double(narrow[i]);
+            assert_true(fabs(x - (double)wide[i]) <= fabs((double)wide[i]) / 256 + 1e-6);
+        }
+        input_plan_release(&plan);
+    }
+}
+
+static void strings_are_refused(void **state)
+{
+    (void)state;
+    assert_int_equal(make(relu_model(NAMES("N"), DTYPE_STRING)), ERROR_UNSUPPORTED);
+    assert_non_null(strstr(e.text, "takes strings"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +310,10 @@ int main(void)
         cmocka_unit_test(metadata_rules),
         cmocka_unit_test(data_depends_on_seed_set_and_name_only),
         cmocka_unit_test(data_is_the_same_everywhere),
+        cmocka_unit_test(shapes_give_every_free_size),
+        cmocka_unit_test(given_data_is_fed_as_it_is),
+        cmocka_unit_test(sixteen_bit_floats_are_made_up),
+        cmocka_unit_test(strings_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

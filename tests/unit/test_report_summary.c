@@ -333,6 +333,35 @@ static void cells_compete_with_their_like_only(void **context)
     store_campaign_release(&c);
 }
 
+/* As -r takes them, no longer than is needed to tell the rows apart. */
+static void labels_tell_versions_apart(void **state)
+{
+    static const struct {
+        const char *runtime, *provider, *version, *label;
+    } cells[] = {
+        {"builtin", "cpu", "0.1.0", "builtin"},
+        {"onnxruntime", "cpu", "1.31.1", "onnxruntime:cpu@1.31.1"},
+        {"onnxruntime", "cpu", "1.32.0", "onnxruntime@1.32.0"},
+        {"onnxruntime", "openvino", "1.24.1", "onnxruntime:openvino"},
+        {"onnxruntime", "xnnpack", "1.31.1", "onnxruntime:xnnpack"},
+    };
+    struct store_campaign c;
+    struct report r;
+    struct error e;
+    (void)state;
+    make_campaign(&c, 2);
+    for (size_t i = 0; i < sizeof cells / sizeof *cells; i++) {
+        struct store_cell *cell = add_cell(&c, cells[i].runtime, cells[i].provider);
+        strcpy(cell->cell.version, cells[i].version);
+        estimated(add_done(cell, 300, 30.0, 0.06 + 0.001 * (double)i));
+    }
+    assert_int_equal(report_make(&r, &c, &e), 0);
+    for (size_t i = 0; i < r.row_count; i++)
+        assert_string_equal(r.rows[i].label, cells[i].label);
+    report_release(&r);
+    store_campaign_release(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -349,6 +378,7 @@ int main(void)
         cmocka_unit_test(another_provider_than_asked_is_told),
         cmocka_unit_test(cut_campaigns_say_what_is_missing),
         cmocka_unit_test(cells_compete_with_their_like_only),
+        cmocka_unit_test(labels_tell_versions_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
