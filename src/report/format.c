@@ -153,12 +153,17 @@ const char *format_ratio(const struct summary *s, int utf8, char text[2 * FORMAT
     return text;
 }
 
+double format_unit_of(double j)
+{
+    return j < 0.5 ? 1e-3 : 1;
+}
+
 double format_unit(const struct report *r, const struct summary_group *g)
 {
     double largest = NAN;
     for (size_t i = g->begin; i < g->end; i++)
         largest = fmax(largest, r->rows[i].j);
-    return largest < 0.1 ? 1e-3 : 1;
+    return format_unit_of(largest);
 }
 
 const char *format_verdict(const struct summary *s)

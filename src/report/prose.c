@@ -232,7 +232,7 @@ int format_note(const struct report *r, const struct summary_group *g, size_t in
 static void add_energy(const struct summary *s, int utf8, char *out, size_t size)
 {
     char text[2 * FORMAT_SIZE];
-    double unit = s->j < 0.1 ? 1e-3 : 1;
+    double unit = format_unit_of(s->j);
     const char *name = unit < 1 ? "mJ" : "J";
     if (s->provenance == WATTLE_NONE) {
         add(out, size, "no energy figure");
