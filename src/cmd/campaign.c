@@ -23,7 +23,11 @@ static int describe_model(const struct cell *model, struct store_model *out, str
     snprintf(out->format, sizeof out->format, "%s", model->format);
     if (!model->path[0])
         return 0;
-    int result = file_sha256(model->path, out->sha256, e);
+    char path[PATH_MAX];
+    int is_folder = !strcmp(model->format, "savedmodel");
+    int result = is_folder ? file_join(path, model->path, "saved_model.pb", e) : 0;
+    if (!result)
+        result = file_sha256(is_folder ? path : model->path, out->sha256, e);
     const struct zoo_model *zoo = zoo_find(model->model);
     if (!result && zoo && !strcmp(zoo->sha256, out->sha256)) {
         out->parameters = zoo->parameters;

@@ -1,6 +1,7 @@
 #include "cmd/request.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "model/zoo.h"
@@ -527,15 +528,48 @@ static int zoo_model_file(const struct zoo_model *zoo, int build, struct cell *m
     return zoo_build(zoo, model->path, e);
 }
 
+/* Name and format, both by the last part of the path. */
+static void name_model(const char *operand, struct cell *model)
+{
+    static const struct {
+        const char *ending, *format;
+    } formats[] = {
+        {".onnx", "onnx"}, {".xml", "ir"}, {".tflite", "tflite"}, {".pb", "tfgraph"},
+    };
+    size_t size = strlen(operand);
+    while (size > 1 && operand[size - 1] == '/')
+        size--;
+    size_t begin = size;
+    while (begin > 0 && operand[begin - 1] != '/')
+        begin--;
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        if (!text_ends(operand, formats[i].ending))
+            continue;
+        size -= strlen(formats[i].ending);
+        snprintf(model->format, sizeof model->format, "%s", formats[i].format);
+        break;
+    }
+    snprintf(model->model, sizeof model->model, "%.*s", (int)(size - begin), operand + begin);
+}
+
+static int folder_model(struct cell *model, struct error *e)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    snprintf(model->format, sizeof model->format, "savedmodel");
+    int result = file_join(path, model->path, "saved_model.pb", e);
+    if (result || !stat(path, &st))
+        return result;
+    return error_set(e, ERROR_IO, "model '%.200s' is not a regular file, nor the folder of a "
+                     "SavedModel", model->path);
+}
+
 int request_model(const char *operand, int build, struct cell *model, struct error *e)
 {
     *model = (struct cell){.format = "onnx", .instances = 1};
     const struct zoo_model *zoo = zoo_find(operand);
     struct stat st;
-    const char *base = strrchr(operand, '/');
-    base = base ? base + 1 : operand;
-    size_t size = strlen(base) - (text_ends(base, ".onnx") ? strlen(".onnx") : 0);
-    snprintf(model->model, sizeof model->model, "%.*s", (int)size, base);
+    name_model(operand, model);
     if (zoo)
         return zoo_model_file(zoo, build, model, e);
     const struct adapter *own = adapter_find(operand);
@@ -545,7 +579,7 @@ int request_model(const char *operand, int build, struct cell *model, struct err
         return unknown_model(operand, e);
     if (!realpath(operand, model->path))
         return error_set(e, ERROR_USAGE, "model file '%s' cannot be resolved", operand);
-    return 0;
+    return S_ISDIR(st.st_mode) ? folder_model(model, e) : 0;
 }
 
 static void fill_cell(const struct request *r, const struct request_target *t, struct cell *c)
@@ -588,13 +622,20 @@ int request_cells(const struct request *r, const struct cell *model, struct cell
                   size_t *count, struct error *e)
 {
     int result = 0;
+    size_t before = *count;
     for (size_t i = 0; i < r->target_count; i++) {
-        if (!has_name(r->targets[i].found->adapter->precisions, r->precision))
+        const struct adapter *adapter = r->targets[i].found->adapter;
+        if (!has_name(adapter->precisions, r->precision) ||
+            !package_reads(adapter->name, model->format))
             continue;
         for (size_t b = 0; b < r->batch_count; b++)
             for (size_t t = 0; t < r->thread_count && !result; t++)
                 result = add_cell(r, model, &r->targets[i], r->batches[b], r->threads[t], cells,
                                   count, e);
     }
-    return result;
+    if (result || *count > before)
+        return result;
+    error_set(e, ERROR_UNSUPPORTED, "no chosen runtime reads '%s', a model of format %s",
+              model->model, model->format);
+    return error_hint(e, "ONNX files are read by all of them, other formats by openvino");
 }

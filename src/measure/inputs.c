@@ -422,12 +422,92 @@ static int plan_inputs(struct input_plan *p, const struct cell *c, const struct 
     return result;
 }
 
+/* Without a reader for the file, what is known of its inputs is what the user says of them. */
+static struct input_rule *named_rule(struct input_plan *p, const char *name)
+{
+    for (size_t i = 0; i < p->rule_count; i++)
+        if (!strcmp(p->rules[i].name, name))
+            return &p->rules[i];
+    struct input_rule *more = realloc(p->rules, (p->rule_count + 1) * sizeof *more);
+    if (!more)
+        return NULL;
+    p->rules = more;
+    struct input_rule *r = &more[p->rule_count++];
+    *r = (struct input_rule){.kind = INPUT_UNKNOWN, .shape.rank = -1};
+    snprintf(r->name, sizeof r->name, "%s", name);
+    return r;
+}
+
+static int name_shapes(struct input_plan *p, const struct cell *c, struct error *e)
+{
+    const char *name;
+    json_t *shapes = json_loads(c->shapes[0] ? c->shapes : "{}", 0, NULL), *sizes;
+    int result = shapes ? 0 : error_memory(e);
+    json_object_foreach(shapes, name, sizes) {
+        struct input_rule *r = named_rule(p, name);
+        if (!r) {
+            result = error_memory(e);
+            break;
+        }
+        result = wanted_shape(c, r, shapes, &r->shape, e);
+        if (result)
+            break;
+    }
+    json_decref(shapes);
+    return result;
+}
+
+static int name_data(struct input_plan *p, const struct cell *c, const struct data *data,
+                     struct error *e)
+{
+    for (size_t i = 0; data && i < data->count; i++) {
+        const struct data_item *item = &data->items[i];
+        if (!item->name[0]) {
+            error_set(e, ERROR_USAGE, "model '%s': tensor %zu of --input has no name", c->model, i);
+            return error_hint(e, "for this format name it: --input NAME=FILE");
+        }
+        struct input_rule *r = named_rule(p, item->name);
+        if (!r)
+            return error_memory(e);
+        r->kind = INPUT_GIVEN;
+        r->given = &item->tensor;
+        if (r->shape.rank >= 0 && !shape_equal(&r->shape, &item->tensor.shape))
+            return error_set(e, ERROR_USAGE, "model '%s': --shape and --input differ in the shape "
+                             "of input '%s'", c->model, r->name);
+        r->shape = item->tensor.shape;
+    }
+    return 0;
+}
+
+static int plan_unread(struct input_plan *p, const struct cell *c, const struct measure_options *o,
+                       struct error *e)
+{
+    int result = name_shapes(p, c, e);
+    if (!result)
+        result = name_data(p, c, o->data, e);
+    for (size_t i = 0; i < o->range_count && !result; i++) {
+        struct input_rule *r = named_rule(p, o->ranges[i].name);
+        if (!r)
+            result = error_memory(e);
+        else if (!r->given)
+            rule_from_range(r, o);
+    }
+    if (!result && c->dim_count > 0)
+        result = error_set(e, ERROR_USAGE, "model '%s': sizes of this format go by --shape, not by "
+                           "--dim", c->model);
+    if (result)
+        input_plan_release(p);
+    return result;
+}
+
 int input_plan_make(struct input_plan *p, const struct cell *c, const struct measure_options *o,
                     struct error *e)
 {
     *p = (struct input_plan){0};
     if (!c->path[0])
         return 0;
+    if (c->format[0] && strcmp(c->format, "onnx") != 0)
+        return plan_unread(p, c, o, e);
     struct onnx_model *m;
     int result = onnx_open(c->path, &m, e);
     if (result)
@@ -529,9 +609,16 @@ int input_fill(const struct input_plan *p, const char *name, enum dtype type, ui
             rule = &p->rules[i];
     if (rule && rule->given)
         return copy_given(rule, type, data, elements, e);
-    if (!rule || (!is_float(type) && !is_integer(type) && type != DTYPE_BOOL))
-        return error_set(e, ERROR_UNSUPPORTED, "cannot make up input '%s' of type %s", name,
-                         dtype_name(type));
+    if (rule && rule->kind == INPUT_UNKNOWN)
+        rule = is_float(type) ? &standard : NULL;
+    if (!rule || (!is_float(type) && !is_integer(type) && type != DTYPE_BOOL)) {
+        error_set(e, ERROR_UNSUPPORTED, "cannot make up input '%s' of type %s", name,
+                  dtype_name(type));
+        return error_hint(e, "give it a range: --range %s=LOW..HIGH", name);
+    }
+    if (!rule_fits(rule, type))
+        return error_set(e, ERROR_USAGE, "input '%s' of type %s cannot take values %g..%g", name,
+                         dtype_name(type), rule->a, rule->b);
     uint64_t stream = stream_of(name, seed, set);
     for (size_t i = 0; i < elements; i++)
         store_element(type, data, i, element_at(rule, stream, i, !is_float(type)));

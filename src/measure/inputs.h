@@ -5,7 +5,7 @@
 
 #include "measure/measure.h"
 
-enum input_kind { INPUT_NORMAL, INPUT_UNIFORM, INPUT_CONSTANT, INPUT_GIVEN };
+enum input_kind { INPUT_NORMAL, INPUT_UNIFORM, INPUT_CONSTANT, INPUT_GIVEN, INPUT_UNKNOWN };
 
 /* The shape of one input and how its elements are made up. */
 struct input_rule {
@@ -23,10 +23,12 @@ struct input_plan {
     size_t rule_count;
 };
 
-/* Rules in order of preference: --input, --range, the file's metadata (model/zoo.h), the table a Gather node
- * looks the input up in, standard normal for floats, both values for bool. An integer input that
- * none of them covers is ERROR_USAGE, as are a symbolic dimension without a size, a batch that
- * the model fixes otherwise, and data whose shape or type is another than the model's. A cell without a file (the fake runtime) has an empty plan. */
+/* Rules in order of preference: --input, --range, the file's metadata (model/zoo.h), the table a
+ * Gather node looks the input up in, standard normal for floats, both values for bool. An integer
+ * input that none of them covers is ERROR_USAGE, as are a symbolic dimension without a size, a batch
+ * that the model fixes otherwise, and data whose shape or type is another than the model's. A cell
+ * without a file (the fake runtime) has an empty plan; one of another format than ONNX has only what
+ * the user says, and the runtime knows the rest. */
 int input_plan_make(struct input_plan *p, const struct cell *c, const struct measure_options *o,
                     struct error *e);
 void input_plan_release(struct input_plan *p);

@@ -186,12 +186,38 @@ static int fill_sets(struct session *s, json_t *inputs, json_t *tensors, int set
     return result;
 }
 
+static int has_input(json_t *inputs, const char *name)
+{
+    size_t i;
+    json_t *input;
+    json_array_foreach(inputs, i, input) {
+        const char *text = json_string_value(json_object_get(input, "name"));
+        if (text && !strcmp(text, name))
+            return 1;
+    }
+    return 0;
+}
+
+/* For a file that only the runtime can read, a name that the user gave is checked now. */
+static int check_names(const struct session *s, json_t *inputs, struct error *e)
+{
+    if (!s->cell->format[0] || !strcmp(s->cell->format, "onnx"))
+        return 0;
+    for (size_t i = 0; i < s->plan.rule_count; i++)
+        if (!has_input(inputs, s->plan.rules[i].name))
+            return error_set(e, ERROR_USAGE, "model '%s' has no input '%s'", s->cell->model,
+                             s->plan.rules[i].name);
+    return 0;
+}
+
 int session_inputs(struct session *s, int sets, struct error *e)
 {
     json_t *inputs = json_object_get(s->loaded, "inputs");
     json_t *tensors = json_array();
     size_t set_bytes = 0;
-    int result = tensors ? lay_out(inputs, tensors, &set_bytes, e) : error_memory(e);
+    int result = tensors ? check_names(s, inputs, e) : error_memory(e);
+    if (!result)
+        result = lay_out(inputs, tensors, &set_bytes, e);
     if (!result) {
         s->tensor_bytes = (size_t)sets * set_bytes;
         result = fill_sets(s, inputs, tensors, sets, set_bytes, e);

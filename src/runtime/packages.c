@@ -26,9 +26,10 @@ static const char *const alone[] = {"--no-deps", NULL};
 
 #define ONNXRUNTIME                                                                                \
     .adapter = "onnxruntime", .wheel = "onnxruntime/capi/libonnxruntime.so.*",                     \
-    .providers = onnxruntime_providers, .arguments = alone
+    .providers = onnxruntime_providers, .arguments = alone, .formats = "onnx"
 #define PLUGIN                                                                                     \
-    .adapter = "onnxruntime", .providers = no_providers, .arguments = alone, .plugin = 1
+    .adapter = "onnxruntime", .providers = no_providers, .arguments = alone, .plugin = 1,          \
+    .formats = ""
 
 static const struct package all[] = {
     {.name = "onnxruntime", .variant = "", .version = "1.32.0", .provider = "cpu",
@@ -41,7 +42,7 @@ static const struct package all[] = {
     {.name = "openvino", .variant = "", .version = "2026.4.1", .adapter = "openvino",
      .provider = "cpu", .title = "Intel's OpenVINO", .arguments = alone,
      .wheel = "openvino/libs/libopenvino_c.so.*", .library = "libopenvino_c.so*",
-     .providers = openvino_providers},
+     .providers = openvino_providers, .formats = "onnx ir tflite savedmodel tfgraph"},
     {.name = "onnxruntime-ep-openvino", .variant = "ep-openvino", .version = "1.8.1",
      .title = "plug-in provider: OpenVINO (Intel hardware only)",
      .wheel = "onnxruntime_ep_openvino/libonnxruntime_providers_openvino_plugin.so", PLUGIN},
@@ -66,6 +67,21 @@ const struct package *package_find(const char *name)
         if (!strcmp(all[i].name, name))
             return &all[i];
     return NULL;
+}
+
+static int has_word(const char *list, const char *word)
+{
+    size_t size = strlen(word);
+    for (; *list; list += strcspn(list, " "), list += *list == ' ')
+        if (strcspn(list, " ") == size && !strncmp(list, word, size))
+            return 1;
+    return 0;
+}
+
+int package_reads(const char *adapter, const char *format)
+{
+    const struct package *p = package_of(adapter, "");
+    return has_word(p ? p->formats : "onnx", format); /* what is built in reads ONNX */
 }
 
 const struct package *package_of(const char *adapter, const char *variant)

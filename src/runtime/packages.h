@@ -17,6 +17,7 @@ struct package {
     const char *version;           /* installed unless another is asked for */
     const char *adapter;           /* the runtime it is for */
     const char *title;
+    const char *formats;           /* of models that it reads, separated by blanks */
     const char *const *arguments;  /* of pip install, NULL-terminated */
     const char *wheel;             /* glob of the library, relative to site-packages */
     const char *library;           /* glob of its name in any other folder; NULL: never there */
@@ -28,6 +29,8 @@ struct package {
 
 const struct package *package_all(size_t *count);
 const struct package *package_find(const char *name);                 /* NULL when unknown */
+/* Whether the runtime reads models of that format ("onnx", "ir", ...). */
+int package_reads(const char *adapter, const char *format);
 const struct package *package_of(const char *adapter, const char *variant); /* NULL when none */
 
 #endif

@@ -40,6 +40,16 @@ jq -e '[.cells[].agreement.ok] | all(. != false)' "$work/run.json" >/dev/null ||
 jq -e '[.cells[].runtime.version] | index("1.31.1") and index("1.32.0") and index("1.24.1")' \
     "$work/run.json" >/dev/null || failed "a version was not the one asked for"
 
+# What only OpenVINO reads is measured on it alone.
+for model in relu relu.tflite relu.xml; do
+    "$wattle" run "tests/fixtures/openvino/$model" -t 1 --blocks 1 --duration 50ms --warmup 50ms -q \
+        --json "$work/run.json" >/dev/null || [ $? -eq 3 ] || failed "$model"
+    jq -e '[.cells[] | [.runtime.name, .error]] == [["openvino", null]]' "$work/run.json" >/dev/null ||
+        failed "$model: $(jq -c '[.cells[] | [.runtime.name, .error]]' "$work/run.json")"
+done
+"$wattle" run tests/fixtures/openvino/relu.xml -t 1 --blocks 1 -q --range y=0..1 >"$work/out" && failed "a wrong name"
+grep -q "no input 'y'" "$work/out" || failed "$(cat "$work/out")"
+
 # One that no index has: a clear error, and nothing half-installed.
 ! "$wattle" runtimes install onnxruntime=0.0.1 -q 2>"$work/err" || failed "a version that does not exist"
 grep -q "does not exist for this Python and machine\|cannot reach a package index" "$work/err" ||

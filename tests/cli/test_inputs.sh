@@ -103,6 +103,10 @@ expect 0 "$wattle" run "$free" -r builtin --shape x=1x3x2 --dry-run
 expect 3 "$wattle" run "$free" -r builtin --shape x=1x3x2 -t 1 --blocks 1 --sysroot "$quiet"
 in_err "the file gives its free sizes no names"
 
+# Files of other formats are for runtimes that read them.
+expect 1 "$wattle" run "$root/tests/fixtures/openvino/relu.tflite" -r builtin
+in_err "no chosen runtime reads 'relu', a model of format tflite"
+
 # --gap: requests come one after the other with a pause, which the report tells.
 expect 0 run --gap 10ms --duration 300ms --min-runs 3 --json g.json
 json g.json '.cells[0].gap_s == 0.01'

@@ -292,6 +292,38 @@ static void sixteen_bit_floats_are_made_up(void **state)
     }
 }
 
+/* A file that only the runtime reads: the user's word is all there is. */
+static void other_formats_are_not_opened(void **state)
+{
+    (void)state;
+    const struct measure_range range = {"n", 0, 9};
+    float x[2] = {1, 2};
+    int64_t n[4];
+    struct data_item item = {.name = "x", .tensor = {DTYPE_F32, {1, {2}}, x}};
+    const struct data data = {.items = &item, .count = 1};
+    cell = (struct cell){.model = "m", .path = "/nonexistent", .format = "ir", .batch = 1};
+    measure_defaults(&options);
+    options.ranges = &range;
+    options.range_count = 1;
+    options.data = &data;
+    assert_int_equal(input_plan_make(&plan, &cell, &options, &e), 0);
+    assert_int_equal(plan.rule_count, 2);
+    assert_int_equal(plan.rules[0].shape.dims[0], 2);
+    assert_int_equal(plan.rules[1].shape.rank, -1);
+    assert_int_equal(input_fill(&plan, "n", DTYPE_I64, 1, 0, n, 4, &e), 0);
+    assert_true(n[0] >= 0 && n[0] <= 9);
+    assert_int_equal(input_fill(&plan, "n", DTYPE_BOOL, 1, 0, n, 4, &e), ERROR_USAGE);
+    assert_int_equal(input_fill(&plan, "other", DTYPE_I64, 1, 0, n, 4, &e), ERROR_UNSUPPORTED);
+    input_plan_release(&plan);
+
+    strcpy(cell.shapes, "{\"x\":[3]}");
+    assert_int_equal(input_plan_make(&plan, &cell, &options, &e), ERROR_USAGE);
+    assert_string_equal(e.text, "model 'm': --shape and --input differ in the shape of input 'x'");
+    item.name[0] = '\0';
+    assert_int_equal(input_plan_make(&plan, &cell, &options, &e), ERROR_USAGE);
+    assert_string_equal(e.text, "model 'm': tensor 0 of --input has no name");
+}
+
 static void strings_are_refused(void **state)
 {
     (void)state;
@@ -314,6 +346,7 @@ int main(void)
         cmocka_unit_test(given_data_is_fed_as_it_is),
         cmocka_unit_test(sixteen_bit_floats_are_made_up),
         cmocka_unit_test(strings_are_refused),
+        cmocka_unit_test(other_formats_are_not_opened),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
