@@ -197,7 +197,7 @@ static int rule_from_range(struct input_rule *r, const struct measure_options *o
 static int parse_numbers(const char *text, int count, double *first, double *second)
 {
     double *out[] = {first, second};
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count && i < 2; i++) {
         char *end = NULL;
         if (!text || *text != ' ')
             return 0;

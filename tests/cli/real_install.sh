@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 wattle=${BUILD:-build}/wattle
-export WATTLE_HOME=${WATTLE_HOME:-$PWD/.ci/cache}
+export WATTLE_HOME=${WATTLE_HOME:-${XDG_DATA_HOME:-$HOME/.local/share}/wattle}
 command -v python3 >/dev/null || { echo "skipped: no python3"; exit 77; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
