@@ -1,6 +1,7 @@
-/* engine_loop MODEL.onnx [-t threads] [-d SYMBOL=SIZE] [-s seconds] [-g gap_ms] [-r] [-n] [-p]
+/* engine_loop MODEL.onnx [-t threads] [-d SYMBOL=SIZE] [-s seconds] [-g gap_ms] [-i sets] [-r] [-n] [-p]
  *
  * A bare loop over the engine: the load time, then single inferences for some seconds, each timed.
+ * -i: input sets that take turns, as `wattle run` does it (1: the engine's own buffers);
  * -r: reference kernels; -n: no tuning; -p: each step's kernel and best time; -g: pause between
  * inferences. Prints one line that bench/engine.sh reads:
  *     min_ms median_ms p99_ms runs load_ms cpu_ms_per_run rss_mib
@@ -14,14 +15,15 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { RUNS_MAX = 100000, STEPS_MAX = 2000, PROFILES = 20 };
+enum { RUNS_MAX = 100000, STEPS_MAX = 2000, PROFILES = 20, SETS_MAX = 16, INPUTS_MAX = 8 };
 
 struct loop {
     const char *path;
     struct wattle_engine_options options;
     struct wattle_dim dims[4];
     double seconds, gap;
-    int profile, verbose;
+    int profile, verbose, sets;
+    void *inputs[SETS_MAX][INPUTS_MAX];
 };
 
 static double now(clockid_t clock)
@@ -66,20 +68,21 @@ static int add_dim(struct loop *l, char *text)
 static int options(int argc, char **argv, struct loop *l)
 {
     int option;
-    *l = (struct loop){.seconds = 2, .options = {.threads = 1}};
-    while ((option = getopt(argc, argv, "t:d:s:g:rnpv")) != -1)
+    *l = (struct loop){.seconds = 2, .sets = 1, .options = {.threads = 1}};
+    while ((option = getopt(argc, argv, "t:d:s:g:i:rnpv")) != -1)
         switch (option) {
         case 't': l->options.threads = atoi(optarg); break;
         case 'd': if (add_dim(l, optarg)) return -1; break;
         case 's': l->seconds = atof(optarg); break;
         case 'g': l->gap = atof(optarg) * 1e-3; break;
+        case 'i': l->sets = atoi(optarg); break;
         case 'r': l->options.provider = "reference"; break;
         case 'n': l->options.flags = WATTLE_ENGINE_NO_TUNING; break;
         case 'p': l->profile = 1; break;
         case 'v': l->verbose = 1; break;
         default: return -1;
         }
-    if (optind + 1 != argc)
+    if (optind + 1 != argc || l->sets < 1 || l->sets > SETS_MAX)
         return -1;
     l->path = argv[optind];
     l->options.dims = l->dims;
@@ -114,6 +117,30 @@ static void print_info(const struct wattle_engine *e)
            (double)i.arena_bytes / 1048576, (double)i.weight_bytes / 1048576);
 }
 
+/* Copies of the inputs, each in memory of its own. */
+static int make_sets(struct wattle_engine *e, struct loop *l)
+{
+    for (int s = 0; s < l->sets; s++)
+        for (size_t i = 0; i < wattle_engine_input_count(e) && i < INPUTS_MAX; i++) {
+            size_t bytes = wattle_engine_input(e, i)->bytes;
+            l->inputs[s][i] = aligned_alloc(64, (bytes + 63) / 64 * 64);
+            if (!l->inputs[s][i])
+                return -1;
+            memcpy(l->inputs[s][i], wattle_engine_input_data(e, i), bytes);
+        }
+    return 0;
+}
+
+static int bind(struct wattle_engine *e, const struct loop *l, size_t run, char *error)
+{
+    if (l->sets == 1)
+        return 0;
+    for (size_t i = 0; i < wattle_engine_input_count(e) && i < INPUTS_MAX; i++)
+        if (wattle_engine_bind_input(e, i, l->inputs[run % (size_t)l->sets][i], error))
+            return -1;
+    return 0;
+}
+
 static int loop(struct wattle_engine *e, const struct loop *l, double load, char *error)
 {
     static double times[RUNS_MAX];
@@ -124,6 +151,8 @@ static int loop(struct wattle_engine *e, const struct loop *l, double load, char
             return -1;
     double start = now(CLOCK_MONOTONIC), cpu = now(CLOCK_PROCESS_CPUTIME_ID);
     while (n < RUNS_MAX && (n < 5 || now(CLOCK_MONOTONIC) - start < l->seconds)) {
+        if (bind(e, l, n, error))
+            return -1;
         double before = now(CLOCK_MONOTONIC);
         if (wattle_engine_run(e, error))
             return -1;
@@ -148,7 +177,7 @@ int main(int argc, char **argv)
     char error[WATTLE_ERROR_MAX];
     if (options(argc, argv, &l)) {
         fprintf(stderr, "usage: engine_loop MODEL.onnx [-t threads] [-d SYMBOL=SIZE] [-s seconds] "
-                        "[-g gap_ms] [-r] [-n] [-p] [-v]\n");
+                        "[-g gap_ms] [-i sets] [-r] [-n] [-p] [-v]\n");
         return 2;
     }
     double start = now(CLOCK_MONOTONIC);
@@ -159,7 +188,8 @@ int main(int argc, char **argv)
             fill(e, i);
         if (l.verbose || l.profile)
             print_info(e);
-        failed = (l.profile && profile(e, error)) || loop(e, &l, load, error);
+        snprintf(error, sizeof error, "out of memory");
+        failed = make_sets(e, &l) || (l.profile && profile(e, error)) || loop(e, &l, load, error);
         wattle_engine_free(e);
     }
     if (failed)

@@ -38,6 +38,7 @@ struct adapter_request {
     const char *spin;       /* "off", "default" or microseconds */
     int threads;
     int64_t batch;
+    uint64_t gap_ns;        /* pause between requests; environment() only */
     const struct adapter_dim *dims;
     size_t dim_count;
     const struct adapter_shape *shapes; /* of the inputs it knows, whole; may be none */

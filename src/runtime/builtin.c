@@ -11,9 +11,11 @@
 
 /* libgomp's idle threads look GOMP_SPINCOUNT times for work before they sleep. Without any spinning
  * each of the 50 or so parallel regions of one inference pays for waking a thread; with the default
- * a core stays busy for milliseconds after a request. This many looks, about 0.25 ms, bridge the
- * serial part between two layers and are over before the next request; bench/SPEED.md has figures.
- * Threads are not bound to CPUs (OMP_PROC_BIND), because no other runtime's are by default. */
+ * a core stays busy for milliseconds after a request. So "off" is this many looks, about 0.25 ms, when
+ * requests follow one another at once: they bridge the serial part between two layers. With pauses it
+ * is none at all: the scheduler wakes a thread on the core of the one that waits for it spinning, and
+ * both take turns (bench/SPEED.md has figures). Threads are not bound to CPUs (OMP_PROC_BIND), which
+ * would avoid that, because no other runtime's are by default. */
 #define SPIN_COUNT_BETWEEN_LAYERS "10000"
 /* One look (a load and a pause instruction) takes 10 to 40 ns on the x86 cores of the last years,
  * 25 measured on an AMD Zen 3: it turns a wish in microseconds into a count, which is recorded. */
@@ -63,13 +65,13 @@ static void probe(struct adapter_probe *out)
     snprintf(out->library, sizeof out->library, "%s", "built in");
 }
 
-/* "off" -> SPIN_COUNT_BETWEEN_LAYERS, "default" -> none set, microseconds -> that many looks. */
-static int spin_count(const char *spin, char text[24], struct error *e)
+/* "default" -> none set, microseconds -> that many looks. */
+static int spin_count(const char *spin, uint64_t gap_ns, char text[24], struct error *e)
 {
     int64_t us;
     text[0] = '\0';
     if (!strcmp(spin, "off")) {
-        snprintf(text, 24, "%s", SPIN_COUNT_BETWEEN_LAYERS);
+        snprintf(text, 24, "%s", gap_ns ? "0" : SPIN_COUNT_BETWEEN_LAYERS);
         return 0;
     }
     if (!strcmp(spin, "default"))
@@ -90,7 +92,7 @@ static int environment(const struct adapter_request *r, struct adapter_environme
 {
     char threads[16], spin[24];
     snprintf(threads, sizeof threads, "%d", r->threads);
-    int code = spin_count(r->spin, spin, e);
+    int code = spin_count(r->spin, r->gap_ns, spin, e);
     if (!code)
         code = set_variable(out->variables, "OMP_NUM_THREADS", threads, e);
     if (!code)

@@ -24,9 +24,11 @@ static const char *variable(json_t *variables, const char *name)
     return value ? value : "unset";
 }
 
+static uint64_t gap_ns;
+
 static int environment_for(const char *spin, json_t **variables)
 {
-    struct adapter_request r = {.spin = spin, .threads = 3};
+    struct adapter_request r = {.spin = spin, .threads = 3, .gap_ns = gap_ns};
     struct adapter_environment environment = {.variables = json_object()};
     int code = adapter_builtin.environment(&r, &environment, &err);
     *variables = environment.variables;
@@ -53,6 +55,12 @@ static void environment_by_spin(void **context)
         json_decref(variables);
     }
     assert_true(counts[0] > 0 && counts[0] < counts[2]);
+    gap_ns = 20000000; /* with pauses, off is off */
+    json_t *rests;
+    assert_int_equal(environment_for("off", &rests), 0);
+    assert_string_equal(variable(rests, "GOMP_SPINCOUNT"), "0");
+    json_decref(rests);
+    gap_ns = 0;
     const char *const bad[] = {"on", "-1", "2000000", ""};
     for (size_t i = 0; i < 4; i++) {
         json_t *variables;
