@@ -24,8 +24,10 @@ const char *format_energy(const struct summary *s, double unit, int utf8,
                           char text[2 * FORMAT_SIZE]);
 /* "1.11 ±0.01" */
 const char *format_ratio(const struct summary *s, int utf8, char text[2 * FORMAT_SIZE]);
-/* 1e-3 (mJ) below 0.5 J, where "130 [50..200]" is shorter than "0.13 [0.05..0.20]"; else 1. */
+/* 1e-3 (mJ) below 0.5 J, where "130 [50..200]" is shorter than "0.13 [0.05..0.20]"; 1e-6 (uJ) below
+ * 0.5 mJ; else 1. */
 double format_unit_of(double j);
+const char *format_unit_name(double unit); /* "J", "mJ", "uJ" */
 /* That of the largest energy of the group. */
 double format_unit(const struct report *r, const struct summary_group *g);
 /* "VALID", "SUSPECT", "INVALID", or "FAILED" where no block completed. */
