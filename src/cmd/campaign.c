@@ -69,7 +69,8 @@ static int describe_cells(struct campaign *c, struct error *e)
     size_t count = c->plan.cell_count;
     c->stored.cells = calloc(count, sizeof *c->stored.cells);
     c->agreements = calloc(count, sizeof *c->agreements);
-    if (!c->stored.cells || !c->agreements)
+    c->hopeless = calloc(count, sizeof *c->hopeless);
+    if (!c->stored.cells || !c->agreements || !c->hopeless)
         return error_memory(e);
     c->stored.cell_count = count;
     for (size_t i = 0; i < count; i++) {
@@ -114,6 +115,7 @@ void campaign_release(struct campaign *c)
     store_campaign_release(&c->stored);
     plan_release(&c->plan);
     free(c->agreements);
+    free(c->hopeless);
     *c = (struct campaign){0};
 }
 
@@ -174,6 +176,7 @@ static int compare_cell(const struct campaign *c, const struct measure_outputs *
     struct measure_outputs outputs;
     struct error why = {0};
     struct agreement *a = &c->agreements[i];
+    progress_say("comparing outputs", &c->plan.cells[i]);
     int result = measure_outputs(&c->plan.cells[i], &c->request->measure, &outputs, &why);
     if (result == ERROR_INTERRUPTED) {
         *e = why;
@@ -204,6 +207,7 @@ static int compare_group(struct campaign *c, size_t first, int *done, struct err
             continue;
         if (!fetched) {
             fetched = 1;
+            progress_say("computing reference outputs", &reference);
             missing = measure_outputs(&reference, &c->request->measure, &outputs, &why);
             result = missing == ERROR_INTERRUPTED ? missing : 0;
         }
@@ -247,11 +251,21 @@ static int compare_outputs(struct campaign *c, struct error *e)
 
 /* --- blocks ----------------------------------------------------------------------------------- */
 
+/* A model that cannot be loaded today cannot be loaded in the next block either. */
+static int is_hopeless(const struct record *r)
+{
+    enum error_code code = r->error.code;
+    return (code == ERROR_FORMAT || code == ERROR_UNSUPPORTED || code == ERROR_USAGE) &&
+           isnan(r->load_ms);
+}
+
 static int execute_block(struct campaign *c, size_t index, struct progress *progress,
                          struct error *e)
 {
     const struct plan_block *block = &c->plan.blocks[index];
     const struct cell *cell = &c->plan.cells[block->cell];
+    if (c->hopeless[block->cell])
+        return 0;
     struct measure_options options = c->request->measure;
     options.phase = progress_phase;
     options.phase_context = progress;
@@ -259,9 +273,12 @@ static int execute_block(struct campaign *c, size_t index, struct progress *prog
     struct record record;
     int result = measure_block(cell, block->number, &options, &record, e);
     if (!result) {
-        if (record.error.code)
+        if (record.error.code) {
+            progress_clear(progress);
             log_warning("%s on %s:%s failed: %s", cell->model, cell->runtime, cell->provider,
                         record.error.text);
+        }
+        c->hopeless[block->cell] = is_hopeless(&record);
         result = store_put_block(c->store, c->stored.id, block->cell, &record, e);
     }
     record_release(&record);
@@ -275,7 +292,7 @@ static int execute_blocks(struct campaign *c, struct error *e)
     progress_begin(&progress, c->plan.block_count, c->stored.duration_s + 3);
     for (size_t i = 0; i < c->plan.block_count && !result; i++)
         result = execute_block(c, i, &progress, e);
-    progress_end(&progress);
+    progress_clear(&progress);
     return result;
 }
 

@@ -175,3 +175,10 @@ const char *format_verdict(const struct summary *s)
 {
     return s->first ? verdict_name(s->verdict) : "FAILED";
 }
+
+const char *format_agreement_detail(const struct agreement *a)
+{
+    if (a->ok < 0 && !a->detail[0])
+        return "not compared: the only cell of its model and batch, or the reference itself";
+    return a->detail;
+}
