@@ -173,7 +173,7 @@ double format_unit(const struct report *r, const struct summary_group *g)
 
 const char *format_verdict(const struct summary *s)
 {
-    return s->first ? verdict_name(s->verdict) : "FAILED";
+    return s->first ? verdict_name(s->verdict) : s->blocks_failed ? "FAILED" : "-";
 }
 
 const char *format_agreement_detail(const struct agreement *a)

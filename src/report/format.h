@@ -32,7 +32,8 @@ double format_unit_of(double j);
 const char *format_unit_name(double unit); /* "J", "mJ", "uJ" */
 /* That of the largest energy of the group. */
 double format_unit(const struct report *r, const struct summary_group *g);
-/* "VALID", "SUSPECT", "INVALID", or "FAILED" where no block completed. */
+/* "VALID", "SUSPECT", "INVALID", or "FAILED" where no block completed,
+ * "-" where none was begun. */
 const char *format_verdict(const struct summary *s);
 
 /* The lines of text around a table, without wrapping; size bytes each. */

@@ -10,7 +10,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { INDENT = 10, LINE_SIZE = 2048 };
+/* On narrower terminals the CPU column gives way; the other outputs have it. */
+enum { INDENT = 10, LINE_SIZE = 2048, CPU_COLUMN_WIDTH = 90 };
 
 struct report_style report_style_of(FILE *out)
 {
@@ -168,7 +169,7 @@ static void add_columns(struct table *t)
         [P50] = {p50, 0, SCOLS_FL_RIGHT},
         [TAIL] = {tail, 0, SCOLS_FL_RIGHT},
         [RATE] = {"per s", 0, SCOLS_FL_RIGHT},
-        [CPU] = {cpu, 0, SCOLS_FL_RIGHT},
+        [CPU] = {cpu, 0, SCOLS_FL_RIGHT | (t->style->width < CPU_COLUMN_WIDTH ? SCOLS_FL_HIDDEN : 0)},
         [ENERGY] = {energy, 0, SCOLS_FL_RIGHT},
         [RATIO] = {"vs best", 0, 0},
         [VERDICT] = {"VERDICT", 0, 0},
