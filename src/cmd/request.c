@@ -448,11 +448,11 @@ static int parse_numbers(struct request *r, const struct option_list *options, s
 static int parse_words(struct request *r, const struct option_list *options, struct error *e)
 {
     r->precision = options_last(options, OPTION_PRECISION, "f32");
-    r->spin = options_last(options, OPTION_SPIN, "off");
+    r->spin = options_last(options, OPTION_SPIN, "short");
     int64_t usec;
-    if (strcmp(r->spin, "off") && strcmp(r->spin, "default") &&
+    if (strcmp(r->spin, "short") && strcmp(r->spin, "off") && strcmp(r->spin, "default") &&
         text_to_int(r->spin, "spin", 0, 10 * 1000 * 1000, &usec, e))
-        return error_hint(e, "--spin takes off, default or microseconds");
+        return error_hint(e, "--spin takes short, off, default or microseconds");
     int known = 0;
     for (size_t k = 0; k < r->target_count; k++)
         known |= has_name(r->targets[k].found->adapter->precisions, r->precision);

@@ -25,7 +25,7 @@ in_err "duration 'ten' is not a duration such as 10s"
 expect 2 "$wattle" run fake -r fake --blocks 0
 in_err "blocks 0 is outside"
 expect 2 "$wattle" run fake -r fake --spin hard
-in_err "--spin takes off, default or microseconds"
+in_err "--spin takes short, off, default or microseconds"
 expect 2 "$wattle" run fake -r fake --require estimated
 in_err "--require 'estimated' is not known"
 expect 2 "$wattle" run fake -r fake --json - --csv -
