@@ -165,7 +165,8 @@ static int same_cell(const struct cell *a, const struct cell *b)
 
 static void name_reference(const struct cell *reference, struct agreement *a)
 {
-    snprintf(a->reference, sizeof a->reference, "%s:%s", reference->runtime, reference->provider);
+    snprintf(a->reference, sizeof a->reference, "%s:%s%s%s", reference->runtime,
+             reference->provider, reference->version[0] ? "@" : "", reference->version);
 }
 
 /* With what another cell gave, or (NULL) with --expect. A failure to get outputs is not the end: the
@@ -192,25 +193,63 @@ static int compare_cell(const struct campaign *c, const struct measure_outputs *
     return 0;
 }
 
-/* All cells whose reference is the same as that of cell `first`, which is the first of them. */
+static int in_group(const struct campaign *c, size_t i, size_t first)
+{
+    return i >= first && same_inputs(&c->plan.cells[i], &c->plan.cells[first]);
+}
+
+static int fetch(const struct campaign *c, const struct cell *cell, struct measure_outputs *out,
+                 struct error *why)
+{
+    progress_say("computing reference outputs", cell);
+    return measure_outputs(cell, &c->request->measure, out, why);
+}
+
+/* The outputs that the others of a group are compared with: those of reference_for, or, unless it was
+ * asked for with --verify, of the first cell that gives any. *why is about the first one tried. */
+static int find_reference(const struct campaign *c, size_t first, struct cell *reference,
+                          struct measure_outputs *out, struct error *why)
+{
+    struct error later;
+    int missing = fetch(c, reference, out, why);
+    struct cell tried = *reference;
+    for (size_t i = first; missing && i < c->plan.cell_count && !c->request->verify; i++) {
+        if (missing == ERROR_INTERRUPTED)
+            break;
+        if (!in_group(c, i, first) || same_cell(&tried, &c->plan.cells[i]))
+            continue;
+        *reference = c->plan.cells[i];
+        missing = fetch(c, reference, out, &later);
+    }
+    return missing;
+}
+
+/* Is there a cell of the group to compare with the reference? */
+static int has_others(const struct campaign *c, size_t first, const struct cell *reference)
+{
+    for (size_t i = first; i < c->plan.cell_count; i++)
+        if (in_group(c, i, first) && !same_cell(reference, &c->plan.cells[i]))
+            return 1;
+    return 0;
+}
+
+/* All cells of the model and batch of cell `first`, which is the first of them. */
 static int compare_group(struct campaign *c, size_t first, int *done, struct error *e)
 {
     struct cell reference = reference_for(c, first);
     struct measure_outputs outputs = {0};
     struct error why = {0};
-    int result = 0, fetched = 0, missing = 0;
+    int missing = 0, result = 0;
+    if (has_others(c, first, &reference))
+        missing = find_reference(c, first, &reference, &outputs, &why);
+    if (missing == ERROR_INTERRUPTED)
+        result = error_set(e, ERROR_INTERRUPTED, "interrupted while outputs were compared");
     for (size_t i = first; i < c->plan.cell_count && !result; i++) {
-        if (!same_inputs(&c->plan.cells[i], &c->plan.cells[first]))
+        if (!in_group(c, i, first))
             continue;
         done[i] = 1;
         if (same_cell(&reference, &c->plan.cells[i]))
             continue;
-        if (!fetched) {
-            fetched = 1;
-            progress_say("computing reference outputs", &reference);
-            missing = measure_outputs(&reference, &c->request->measure, &outputs, &why);
-            result = missing == ERROR_INTERRUPTED ? missing : 0;
-        }
         name_reference(&reference, &c->agreements[i]);
         if (missing)
             snprintf(c->agreements[i].detail, sizeof c->agreements[i].detail,
@@ -218,8 +257,6 @@ static int compare_group(struct campaign *c, size_t first, int *done, struct err
         else
             result = compare_cell(c, &outputs, i, e);
     }
-    if (missing == ERROR_INTERRUPTED && e)
-        *e = why;
     measure_outputs_release(&outputs);
     return result;
 }

@@ -189,6 +189,8 @@ static int load(const struct adapter_request *r, void **state, struct adapter_lo
                                e);
     if (!code && !strcmp(f->script.oom, "load"))
         code = error_set(e, ERROR_MEMORY, "fake: out of memory while loading, as asked");
+    if (!code && !strcmp(r->provider, "broken"))
+        code = error_set(e, ERROR_UNSUPPORTED, "fake: the provider is broken, as asked");
     if (!code)
         code = prepare(f, r, e);
     if (code) {
@@ -324,8 +326,8 @@ static const void *output(void *state, size_t index, struct adapter_tensor *tens
     return f->y;
 }
 
-/* "wrong" adds 0.5 to one element of its output. */
-static const char *const providers[] = {"cpu", "wrong", NULL};
+/* "wrong" adds 0.5 to one element of its output; "broken" cannot be loaded. */
+static const char *const providers[] = {"cpu", "wrong", "broken", NULL};
 static const char *const precisions[] = {"f32", NULL};
 
 const struct adapter adapter_fake = {
