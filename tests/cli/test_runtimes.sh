@@ -228,6 +228,7 @@ only ./onnxruntime-1.32.0
 PATH=$real_path
 
 # The user's own Python settings do not reach pip, and credentials are not kept.
+PATH=$dir/bin:$real_path FAKE_MODE=good
 : >"$FAKE_LOG.environment"
 PYTHONPATH=/somewhere PIP_TARGET=/elsewhere PIP_USER=1 expect 0 install onnxruntime=1.30.0 \
     --pip-args "--extra-index-url http://user:s3cret@127.0.0.1/x"
