@@ -19,6 +19,14 @@ expect 0 fake --csv >(cat >"$dir/read.csv")
 for _ in $(seq 50); do [ -s "$dir/read.csv" ] && break; sleep 0.1; done
 grep -q fake "$dir/read.csv" || fail "a process substitution got nothing"
 
+# stdout by another name: the result alone.
+expect 0 fake --json /dev/stdout
+json "$dir/out" '.schema == "wattle/1"'
+fake --json /dev/stdout 2>"$dir/err" | cat >"$dir/out"
+json "$dir/out" '.schema == "wattle/1"'
+expect 2 fake --json /dev/stdout --csv -
+in_err "only one of"
+
 # Of a link the target is replaced; one that leads nowhere is an error.
 mkdir "$dir/far"
 echo old >"$dir/far/real.json"
