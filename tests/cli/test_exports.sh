@@ -50,10 +50,11 @@ in_err "cannot write '/dev/full'"; in_out "fake"
 
 # Closed descriptors: no message goes into what is opened in their place.
 : >"$dir/out"; : >"$dir/err"
-"${fake[@]}" --json "$dir/closed.json" 2>&- >"$dir/out" </dev/null
+"${fake[@]}" --json "$dir/closed.json" 2>&- >"$dir/out" <&-
 code=$?
-[ "$code" -eq 0 ] || fail "exit $code with stderr closed"
+[ "$code" -eq 0 ] || fail "exit $code with stdin and stderr closed"
 json "$dir/closed.json" '.campaign.finished != null'
+"${fake[@]}" --json "$dir/closed.json" 2>&- >"$dir/out" </dev/null || fail "stderr closed"
 "${fake[@]}" --json "$dir/closed.json" <&- >"$dir/out" 2>"$dir/err" || fail "stdin closed"
 "$wattle" run nonesuch 2>&- <&- >"$dir/out"
 [ $? -eq 2 ] || fail "the exit code changes with stderr closed"
