@@ -121,7 +121,7 @@ static int allowed_in_tree(const char *sysroot, int threads)
     return count ? count : threads;
 }
 
-/* What runs, runs here: a recorded tree can only take away of what this machine's scheduler gives. */
+/* What runs, runs here: a recorded tree can only take away of what this machine's scheduler has. */
 static int allowed(const char *sysroot, int threads)
 {
     cpu_set_t set;

@@ -262,8 +262,9 @@ static void judge_span(struct record *r)
     double more_s = r->meters[r->energy_meter].energy.seconds - r->wall_s;
     if (fabs(more_s) <= SHARE * r->wall_s + SLACK_S)
         return;
-    snprintf(text, sizeof text, "the meters were read %.1f s %s the %.1f s of inference: do not stop "
-             "wattle while it measures", fabs(more_s), more_s > 0 ? "beyond" : "short of", r->wall_s);
+    snprintf(text, sizeof text, "the meters were read %.1f s %s the %.1f s of inference: do not "
+             "stop wattle while it measures", fabs(more_s), more_s > 0 ? "beyond" : "short of",
+             r->wall_s);
     find(r, VERDICT_INVALID, text);
 }
 

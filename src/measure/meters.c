@@ -96,7 +96,7 @@ static int has_figure(const struct meter_set *m, const struct record_meter *rm)
            !(m->require_measured && rm->energy.provenance == WATTLE_ESTIMATED);
 }
 
-/* A counter worked when the block began and gave no figure: another meter's is not what was meant. */
+/* A counter worked when the block began and gave no figure: another meter's is not the same. */
 static void lost_counter(struct record *r, const struct record_meter *rm)
 {
     char text[400];
