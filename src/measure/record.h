@@ -46,6 +46,8 @@ struct record {
     double user_s, system_s;   /* CPU time of the worker in the window */
     uint64_t minor_faults, major_faults, voluntary_switches, involuntary_switches;
     uint64_t rss_peak_bytes;
+    uint64_t device_memory_peak_bytes; /* held on accelerators after the window; 0 not known */
+    char device_memory_reason[192];    /* why not known; "" where no accelerator is used */
     uint64_t *latency_ns;      /* [latency_count], in order; the newest if the ring overflowed */
     size_t latency_count;
 
