@@ -122,6 +122,10 @@ check-cli: $(program) $(libraries) $(BUILD)/tools/sysroot_writer
 check-runtimes: $(BUILD)/tests/test_runtime_onnxruntime $(BUILD)/tests/test_runtime_openvino
 	REQUIRE_ALL=1 tests/run $(BUILD)/tests/test_runtime_onnxruntime $(BUILD)/tests/test_runtime_openvino
 
+# Where a GPU and ONNX Runtime for it are; elsewhere it says what is missing.
+check-gpu: $(program)
+	BUILD=$(BUILD) tests/gpu/check.sh
+
 check-folders:
 	tools/check-folders
 
@@ -143,4 +147,4 @@ clean:
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
-.PHONY: all run check build-tests check-all check-unit check-cli check-folders check-clang check-tidy check-long check-runtimes clean
+.PHONY: all run check build-tests check-all check-unit check-cli check-folders check-clang check-tidy check-long check-runtimes check-gpu clean

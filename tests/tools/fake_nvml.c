@@ -12,7 +12,8 @@
  *     FAKE_NVML_LIE        1: more processes are reported than fit the list
  *
  * -DNO_V3 leaves out version 3 of the process list, -DNO_LIST both, -DNO_INIT nvmlInit_v2 and
- * -DNO_TEXTS the names and the errors' texts. fake_nvml_live() is starts minus shutdowns.
+ * -DNO_TEXTS the names and the errors' texts; -DMEMORY is used where FAKE_NVML_MEMORY is not set, as
+ * in a worker. fake_nvml_live() is starts minus shutdowns.
  *
  *     cc -shared -fPIC -Wl,-soname,libnvidia-ml.so.1 -o libnvidia-ml.so.1 fake_nvml.c
  */
@@ -20,6 +21,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#ifndef MEMORY
+#define MEMORY ""
+#endif
 
 enum { SUCCESS = 0, UNINITIALIZED = 1, INSUFFICIENT_SIZE = 7, PROCESSES_MAX = 4096 };
 
@@ -109,7 +114,7 @@ const char *nvmlErrorString(int status)
 /* Bytes of the calling process on a GPU, once for each mention. */
 static unsigned own(int gpu, struct process list[PROCESSES_MAX], unsigned n)
 {
-    const char *at = getenv("FAKE_NVML_MEMORY");
+    const char *text = getenv("FAKE_NVML_MEMORY"), *at = text ? text : MEMORY;
     while (at && *at) {
         char *end;
         long index = strtol(at, &end, 10);
