@@ -9,7 +9,9 @@
 
 /* Numbers of the library's interface. */
 enum { SUCCESS = 0, INSUFFICIENT_SIZE = 7 };
-#define NOT_AVAILABLE UINT64_MAX
+
+/* "Not available" is all ones; no other number so large means bytes either. */
+#define BYTES_MAX (UINT64_MAX / 4)
 
 enum { PROCESSES_FIRST = 32, PROCESSES_MAX = 1 << 16, ATTEMPTS = 4 };
 
@@ -231,7 +233,7 @@ static int add_device(const struct nvml *n, size_t i, uint32_t pid, uint64_t *by
         if (list[k].pid != pid)
             continue;
         *seen = 1;
-        if (list[k].used_bytes == NOT_AVAILABLE || list[k].used_bytes > UINT64_MAX / 2 - *bytes)
+        if (list[k].used_bytes > BYTES_MAX - *bytes)
             result = because(reason, "NVIDIA's library does not tell the memory of process %u",
                              (unsigned)pid);
         else
