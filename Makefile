@@ -118,10 +118,6 @@ $(BUILD)/tools/%: tests/tools/%.c
 check-cli: $(program) $(libraries) $(BUILD)/tools/sysroot_writer
 	BUILD=$(BUILD) tests/run $(cli_tests)
 
-# The adapters on the real libraries below $WATTLE_HOME; here a skipped test is a failure.
-check-runtimes: $(BUILD)/tests/test_runtime_onnxruntime $(BUILD)/tests/test_runtime_openvino
-	REQUIRE_ALL=1 tests/run $(BUILD)/tests/test_runtime_onnxruntime $(BUILD)/tests/test_runtime_openvino
-
 # Where a GPU and ONNX Runtime for it are; elsewhere it says what is missing.
 check-gpu: $(program)
 	BUILD=$(BUILD) tests/gpu/check.sh
@@ -147,4 +143,4 @@ clean:
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
-.PHONY: all run check build-tests check-all check-unit check-cli check-folders check-clang check-tidy check-long check-runtimes check-gpu clean
+.PHONY: all run check build-tests check-all check-unit check-cli check-gpu check-folders check-clang check-tidy check-long clean

@@ -14,7 +14,7 @@ for name in onnxruntime openvino; do
     "$wattle" run "$model" -r $name --dry-run >/dev/null 2>&1 && runtimes+=,$name:cpu
 done
 printf '%-24s %-8s %8s %14s %10s %10s\n' RUNTIME SPIN GAP CPU-ms/INFER. p50-ms VERDICT
-for spin in default off; do
+for spin in default short off; do
     for gap in 0 20ms; do
         "$wattle" run "$model" -r "$runtimes" -t "$threads" --spin $spin --gap $gap -q \
             --blocks "${BLOCKS:-2}" --duration "${DURATION:-3s}" --warmup 2s \

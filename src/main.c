@@ -89,15 +89,29 @@ static int check_stdout(int code, struct error *e)
     return 1;
 }
 
+/* What is opened later must not become stderr by accident, where messages would go into it. */
+static void open_if_closed(int fd)
+{
+    if (fcntl(fd, F_GETFD) >= 0)
+        return;
+    int null = open("/dev/null", O_RDWR);
+    if (null >= 0 && null != fd) {
+        dup2(null, fd);
+        close(null);
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct error e = {0};
     setlocale(LC_CTYPE, ""); /* for the table's characters; numbers keep the C locale */
+    open_if_closed(STDIN_FILENO);
     if (fcntl(STDOUT_FILENO, F_GETFD) < 0) {
         error_set(&e, ERROR_IO, "stdout is closed: there is nowhere to put the result");
         log_error(&e);
         return 1;
     }
+    open_if_closed(STDERR_FILENO);
     signal(SIGXFSZ, SIG_IGN); /* a file size limit is then an error like a full disk */
     worker_catch_interrupts();
     int code = dispatch(argc, argv, &e);

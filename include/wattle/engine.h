@@ -22,7 +22,7 @@
  *         return 0;
  *     }
  *
- *     cc shortest.c -lwattle-engine
+ *     cc shortest.c -lwattle-engine -fopenmp -ldnnl -lprotobuf-c -lcrypto -lm
  *
  * Shapes are fixed when the model is loaded: that is what lets the engine fold constants, plan one
  * arena and choose kernels. Load again for another batch. An engine is used by one thread at a

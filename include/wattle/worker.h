@@ -17,7 +17,7 @@
  *   {"op":"hello","protocol":1}
  *     -> {"ok":true,"protocol":1,"worker":"wattle 0.1.0"}
  *   {"op":"load","runtime":"builtin","provider":"cpu","model":"/path/m.onnx","devices":[],
- *    "threads":2,"batch":1,"precision":"f32","spin":"off","dims":{"N":1},"options":{}}
+ *    "threads":2,"batch":1,"precision":"f32","spin":"short","dims":{"N":1},"options":{}}
  *     may have "library":"/path/lib.so" (the runtime's installation), "provider_library":"",
  *     "require_provider":0 (1: no other provider may take over a node), and "shapes":
  *     {"input":[1,3,224,224]}, the whole sizes of inputs

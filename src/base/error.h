@@ -18,7 +18,7 @@ enum error_code {
     ERROR_TIMEOUT,
     ERROR_CRASH,       /* a child died */
     ERROR_MISMATCH,    /* outputs differ: exit 5 */
-    ERROR_INTERRUPTED, /* SIGINT or SIGTERM: exit 130 */
+    ERROR_INTERRUPTED, /* SIGINT, SIGTERM or SIGHUP: exit 130 */
 };
 
 struct error {

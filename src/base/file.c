@@ -56,13 +56,30 @@ int file_read_text(const char *path, char *text, size_t size)
     return result;
 }
 
-int file_atomic_open(struct file_atomic *f, const char *path, struct error *e)
+/* A device or a pipe: it must stay what it is, and must not make us wait. */
+static int open_directly(struct file_atomic *f, const char *path, mode_t mode, struct error *e)
 {
-    f->stream = NULL;
-    int n = snprintf(f->temporary, sizeof f->temporary, "%s.XXXXXX", path);
-    if (n < 0 || (size_t)n >= sizeof f->temporary)
+    int fd = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0 && errno == ENXIO && S_ISFIFO(mode)) {
+        error_set(e, ERROR_IO, "cannot write '%s': nobody reads this pipe", path);
+        return error_hint(e, "start its reader first");
+    }
+    int flags = fd < 0 ? -1 : fcntl(fd, F_GETFL);
+    if (flags >= 0 && !fcntl(fd, F_SETFL, flags & ~O_NONBLOCK))
+        f->stream = fdopen(fd, "wb");
+    if (f->stream)
+        return 0;
+    int saved = errno;
+    if (fd >= 0)
+        close(fd);
+    return error_errno(e, saved, "cannot write '%s'", path);
+}
+
+static int open_temporary(struct file_atomic *f, const char *path, struct error *e)
+{
+    if ((size_t)snprintf(f->temporary, sizeof f->temporary, "%s.XXXXXX", f->path) >=
+        sizeof f->temporary)
         return error_set(e, ERROR_USAGE, "path '%.60s...' is too long", path);
-    snprintf(f->path, sizeof f->path, "%s", path);
     int fd = mkostemp(f->temporary, O_CLOEXEC);
     if (fd < 0)
         return error_errno(e, errno, "cannot write '%s'", path);
@@ -76,6 +93,25 @@ int file_atomic_open(struct file_atomic *f, const char *path, struct error *e)
     close(fd);
     unlink(f->temporary);
     return error_errno(e, saved, "cannot write '%s'", path);
+}
+
+int file_atomic_open(struct file_atomic *f, const char *path, struct error *e)
+{
+    struct stat st;
+    f->stream = NULL;
+    f->temporary[0] = '\0';
+    if (!*path)
+        return error_set(e, ERROR_USAGE, "the path of a file to write is empty");
+    if ((size_t)snprintf(f->path, sizeof f->path, "%s", path) >= sizeof f->path)
+        return error_set(e, ERROR_USAGE, "path '%.60s...' is too long", path);
+    int found = !stat(path, &st);
+    if (found && S_ISDIR(st.st_mode))
+        return error_errno(e, EISDIR, "cannot write '%s'", path);
+    if (found && !S_ISREG(st.st_mode))
+        return open_directly(f, path, st.st_mode, e);
+    if (!lstat(path, &st) && S_ISLNK(st.st_mode) && !realpath(path, f->path))
+        return error_errno(e, errno, "cannot write '%s', a link", path);
+    return open_temporary(f, path, e);
 }
 
 static void sync_folder_of(const char *path)
@@ -94,19 +130,21 @@ static void sync_folder_of(const char *path)
 
 int file_atomic_commit(struct file_atomic *f, struct error *e)
 {
-    int bad = fflush(f->stream) || ferror(f->stream) || fsync(fileno(f->stream));
+    int direct = !f->temporary[0]; /* pipes and most devices know no fsync */
+    int bad = fflush(f->stream) || ferror(f->stream) || (!direct && fsync(fileno(f->stream)));
     int saved = errno;
     bad |= fclose(f->stream) != 0;
     f->stream = NULL;
-    if (!bad && rename(f->temporary, f->path)) {
+    if (!bad && !direct && rename(f->temporary, f->path)) {
         bad = 1;
         saved = errno;
     }
-    if (bad) {
+    if (bad && !direct)
         unlink(f->temporary);
+    if (bad)
         return error_errno(e, saved ? saved : EIO, "cannot write '%s'", f->path);
-    }
-    sync_folder_of(f->path);
+    if (!direct)
+        sync_folder_of(f->path);
     return 0;
 }
 
@@ -116,7 +154,8 @@ void file_atomic_abort(struct file_atomic *f)
         return;
     fclose(f->stream);
     f->stream = NULL;
-    unlink(f->temporary);
+    if (f->temporary[0])
+        unlink(f->temporary);
 }
 
 int file_make_folder(const char *path, struct error *e)

@@ -24,11 +24,12 @@ int file_read_text(const char *path, char *text, size_t size);
 
 /* Writing a file that is either whole or not there: opens a temporary file beside path; commit
  * flushes, fsyncs, renames over path and syncs the folder; abort removes it. After either the
- * struct is empty and further aborts do nothing. */
+ * struct is empty and further aborts do nothing. Of a symbolic link the target is replaced. What
+ * cannot be replaced (a device, a pipe that somebody reads) is written as it is. */
 struct file_atomic {
     FILE *stream;
-    char temporary[PATH_MAX];
-    char path[PATH_MAX];
+    char temporary[PATH_MAX]; /* "": written directly */
+    char path[PATH_MAX];      /* of a link: where it leads */
 };
 int file_atomic_open(struct file_atomic *f, const char *path, struct error *e);
 int file_atomic_commit(struct file_atomic *f, struct error *e);

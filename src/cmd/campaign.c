@@ -69,7 +69,8 @@ static int describe_cells(struct campaign *c, struct error *e)
     size_t count = c->plan.cell_count;
     c->stored.cells = calloc(count, sizeof *c->stored.cells);
     c->agreements = calloc(count, sizeof *c->agreements);
-    if (!c->stored.cells || !c->agreements)
+    c->hopeless = calloc(count, sizeof *c->hopeless);
+    if (!c->stored.cells || !c->agreements || !c->hopeless)
         return error_memory(e);
     c->stored.cell_count = count;
     for (size_t i = 0; i < count; i++) {
@@ -114,6 +115,7 @@ void campaign_release(struct campaign *c)
     store_campaign_release(&c->stored);
     plan_release(&c->plan);
     free(c->agreements);
+    free(c->hopeless);
     *c = (struct campaign){0};
 }
 
@@ -163,7 +165,8 @@ static int same_cell(const struct cell *a, const struct cell *b)
 
 static void name_reference(const struct cell *reference, struct agreement *a)
 {
-    snprintf(a->reference, sizeof a->reference, "%s:%s", reference->runtime, reference->provider);
+    snprintf(a->reference, sizeof a->reference, "%s:%s%s%s", reference->runtime,
+             reference->provider, reference->version[0] ? "@" : "", reference->version);
 }
 
 /* With what another cell gave, or (NULL) with --expect. A failure to get outputs is not the end: the
@@ -174,6 +177,7 @@ static int compare_cell(const struct campaign *c, const struct measure_outputs *
     struct measure_outputs outputs;
     struct error why = {0};
     struct agreement *a = &c->agreements[i];
+    progress_say("comparing outputs", &c->plan.cells[i]);
     int result = measure_outputs(&c->plan.cells[i], &c->request->measure, &outputs, &why);
     if (result == ERROR_INTERRUPTED) {
         *e = why;
@@ -189,24 +193,63 @@ static int compare_cell(const struct campaign *c, const struct measure_outputs *
     return 0;
 }
 
-/* All cells whose reference is the same as that of cell `first`, which is the first of them. */
+static int in_group(const struct campaign *c, size_t i, size_t first)
+{
+    return i >= first && same_inputs(&c->plan.cells[i], &c->plan.cells[first]);
+}
+
+static int fetch(const struct campaign *c, const struct cell *cell, struct measure_outputs *out,
+                 struct error *why)
+{
+    progress_say("computing reference outputs", cell);
+    return measure_outputs(cell, &c->request->measure, out, why);
+}
+
+/* The outputs that the others of a group are compared with: those of reference_for, or, unless it was
+ * asked for with --verify, of the first cell that gives any. *why is about the first one tried. */
+static int find_reference(const struct campaign *c, size_t first, struct cell *reference,
+                          struct measure_outputs *out, struct error *why)
+{
+    struct error later;
+    int missing = fetch(c, reference, out, why);
+    struct cell tried = *reference;
+    for (size_t i = first; missing && i < c->plan.cell_count && !c->request->verify; i++) {
+        if (missing == ERROR_INTERRUPTED)
+            break;
+        if (!in_group(c, i, first) || same_cell(&tried, &c->plan.cells[i]))
+            continue;
+        *reference = c->plan.cells[i];
+        missing = fetch(c, reference, out, &later);
+    }
+    return missing;
+}
+
+/* Is there a cell of the group to compare with the reference? */
+static int has_others(const struct campaign *c, size_t first, const struct cell *reference)
+{
+    for (size_t i = first; i < c->plan.cell_count; i++)
+        if (in_group(c, i, first) && !same_cell(reference, &c->plan.cells[i]))
+            return 1;
+    return 0;
+}
+
+/* All cells of the model and batch of cell `first`, which is the first of them. */
 static int compare_group(struct campaign *c, size_t first, int *done, struct error *e)
 {
     struct cell reference = reference_for(c, first);
     struct measure_outputs outputs = {0};
     struct error why = {0};
-    int result = 0, fetched = 0, missing = 0;
+    int missing = 0, result = 0;
+    if (has_others(c, first, &reference))
+        missing = find_reference(c, first, &reference, &outputs, &why);
+    if (missing == ERROR_INTERRUPTED)
+        result = error_set(e, ERROR_INTERRUPTED, "interrupted while outputs were compared");
     for (size_t i = first; i < c->plan.cell_count && !result; i++) {
-        if (!same_inputs(&c->plan.cells[i], &c->plan.cells[first]))
+        if (!in_group(c, i, first))
             continue;
         done[i] = 1;
         if (same_cell(&reference, &c->plan.cells[i]))
             continue;
-        if (!fetched) {
-            fetched = 1;
-            missing = measure_outputs(&reference, &c->request->measure, &outputs, &why);
-            result = missing == ERROR_INTERRUPTED ? missing : 0;
-        }
         name_reference(&reference, &c->agreements[i]);
         if (missing)
             snprintf(c->agreements[i].detail, sizeof c->agreements[i].detail,
@@ -214,8 +257,6 @@ static int compare_group(struct campaign *c, size_t first, int *done, struct err
         else
             result = compare_cell(c, &outputs, i, e);
     }
-    if (missing == ERROR_INTERRUPTED && e)
-        *e = why;
     measure_outputs_release(&outputs);
     return result;
 }
@@ -247,11 +288,21 @@ static int compare_outputs(struct campaign *c, struct error *e)
 
 /* --- blocks ----------------------------------------------------------------------------------- */
 
+/* A model that cannot be loaded today cannot be loaded in the next block either. */
+static int is_hopeless(const struct record *r)
+{
+    enum error_code code = r->error.code;
+    return (code == ERROR_FORMAT || code == ERROR_UNSUPPORTED || code == ERROR_USAGE) &&
+           isnan(r->load_ms);
+}
+
 static int execute_block(struct campaign *c, size_t index, struct progress *progress,
                          struct error *e)
 {
     const struct plan_block *block = &c->plan.blocks[index];
     const struct cell *cell = &c->plan.cells[block->cell];
+    if (c->hopeless[block->cell])
+        return 0;
     struct measure_options options = c->request->measure;
     options.phase = progress_phase;
     options.phase_context = progress;
@@ -259,9 +310,12 @@ static int execute_block(struct campaign *c, size_t index, struct progress *prog
     struct record record;
     int result = measure_block(cell, block->number, &options, &record, e);
     if (!result) {
-        if (record.error.code)
+        if (record.error.code) {
+            progress_clear(progress);
             log_warning("%s on %s:%s failed: %s", cell->model, cell->runtime, cell->provider,
                         record.error.text);
+        }
+        c->hopeless[block->cell] = is_hopeless(&record);
         result = store_put_block(c->store, c->stored.id, block->cell, &record, e);
     }
     record_release(&record);
@@ -275,7 +329,7 @@ static int execute_blocks(struct campaign *c, struct error *e)
     progress_begin(&progress, c->plan.block_count, c->stored.duration_s + 3);
     for (size_t i = 0; i < c->plan.block_count && !result; i++)
         result = execute_block(c, i, &progress, e);
-    progress_end(&progress);
+    progress_clear(&progress);
     return result;
 }
 

@@ -10,6 +10,7 @@ struct campaign {
     struct plan plan;
     struct store_campaign stored;   /* models, cells and host as they go into the store */
     struct agreement *agreements;   /* one a cell */
+    int *hopeless;                  /* one a cell: its model was refused, further blocks are left out */
     struct store *store;
 };
 

@@ -24,8 +24,9 @@ static void print_host(const struct host *h)
 
 static void print_domain(const char *meter, const struct wattle_domain *d)
 {
-    printf("  %-10s %-14s %-7s %-10s %s\n", meter, d->name, wattle_status_name(d->status),
-           wattle_provenance_name(d->provenance), d->scope);
+    printf("  %-10s %-14s %-7s %-10s%s", meter, d->name, wattle_status_name(d->status),
+           wattle_provenance_name(d->provenance), d->scope[0] ? "\n             " : "");
+    options_wrap(d->scope, 13, stdout);
     if (d->text[0]) {
         printf("%13s", "");
         options_wrap(d->text, 13, stdout);
@@ -51,8 +52,8 @@ static int print_meter(const char *name, const struct wattle_meter_options *opti
     measured &= wattle_meter_usable(meter);
     struct wattle_estimate_box box;
     if (!wattle_meter_estimate_box(meter, &box))
-        printf("%13sJ = a x wall + b x CPU-seconds, a %g..%g W, b %g..%g W (%s)\n", "", box.a_low_w,
-               box.a_high_w, box.b_low_w, box.b_high_w, box.source);
+        printf("%13sJ = a x wall + b x CPU-seconds, a %g..%g W, b %g..%g W\n", "", box.a_low_w,
+               box.a_high_w, box.b_low_w, box.b_high_w);
     wattle_meter_close(meter);
     return measured;
 }

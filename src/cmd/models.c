@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "cmd/cmd.h"
 #include "model/zoo.h"
+#include "worker/worker.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -27,16 +28,28 @@ static int list(void)
     return 0;
 }
 
+static int unknown(const char *name, struct error *e)
+{
+    const char *names[16], *nearest;
+    size_t count, n = 0;
+    const struct zoo_model *zoo = zoo_models(&count);
+    for (; n < count && n < sizeof names / sizeof *names; n++)
+        names[n] = zoo[n].name;
+    nearest = text_nearest(name, names, n);
+    error_set(e, ERROR_USAGE, "no built-in model '%s'", name);
+    if (nearest)
+        return error_hint(e, "did you mean '%s'?", nearest);
+    return error_hint(e, "wattle models lists them");
+}
+
 static int build(const char *name, struct error *e)
 {
     const struct zoo_model *m = zoo_find(name);
     char path[PATH_MAX];
-    if (!m) {
-        error_set(e, ERROR_USAGE, "no built-in model '%s'", name);
-        return error_hint(e, "wattle models lists them");
-    }
+    if (!m)
+        return unknown(name, e);
     uint64_t begin_ns = clock_monotonic_ns();
-    int result = zoo_build(m, path, e);
+    int result = zoo_build_until(m, worker_interrupted, path, e);
     if (result)
         return result;
     printf("%s\n", path);
@@ -54,8 +67,11 @@ int cmd_models(const struct option_list *options, struct error *e)
                          options->operands[0]), 0;
     if (options->operand_count == 1)
         return error_set(e, ERROR_USAGE, "models build needs the name of a model"), 0;
-    for (size_t i = 1; i < options->operand_count; i++)
+    for (size_t i = 1; i < options->operand_count; i++) {
         if (build(options->operands[i], e))
             return 0;
+        if (worker_interrupted()) /* at the end of a model */
+            return error_set(e, ERROR_INTERRUPTED, "interrupted"), 0;
+    }
     return 0;
 }

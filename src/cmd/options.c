@@ -20,9 +20,10 @@ static const struct option_spec all[] = {
     {OPTION_THREADS, 't', "threads", "N[,N...]",
      "Intra-op threads (default: every CPU this process may use)."},
     {OPTION_PRECISION, 0, "precision", "NAME", "Arithmetic: f32 (default)."},
-    {OPTION_SPIN, 0, "spin", "off|default|USEC",
-     "Busy-waiting of idle worker threads: off (default) lets none spin between requests, default "
-     "is the runtime's own habit, a number is microseconds."},
+    {OPTION_SPIN, 0, "spin", "short|off|default|USEC",
+     "Busy-waiting of a runtime's idle threads: short (the default) for at most 0.25 ms, enough "
+     "between two layers and over before the next request; off for none; default for the runtime's "
+     "own habit; or microseconds."},
     {OPTION_GAP, 0, "gap", "TIME",
      "Pause between two requests, the worker asleep, such as 20ms (default 0: none). What idle "
      "threads cost shows only then."},

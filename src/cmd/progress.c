@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 enum { BAR_CELLS = 20 };
@@ -15,15 +16,18 @@ void progress_begin(struct progress *p, size_t blocks, double guess_s)
                            .terminal = isatty(STDERR_FILENO),
                            .count = blocks,
                            .begin_ns = clock_monotonic_ns(),
+                           .block_ns = clock_monotonic_ns(),
                            .guess_s = guess_s};
 }
 
-/* Seconds left, from the blocks done so far. */
+/* Seconds left, from the blocks done so far; the one under way counts by its own time. */
 static double remaining_s(const struct progress *p)
 {
-    double spent_s = (double)(clock_monotonic_ns() - p->begin_ns) / 1e9;
-    double block_s = p->done ? spent_s / (double)p->done : p->guess_s;
-    return block_s * (double)(p->count - p->done);
+    uint64_t now_ns = clock_monotonic_ns();
+    double block_s = p->done ? (double)(p->block_ns - p->begin_ns) / 1e9 / (double)p->done
+                             : p->guess_s;
+    double left_s = block_s * (double)(p->count - p->done) - (double)(now_ns - p->block_ns) / 1e9;
+    return left_s > 0 ? left_s : 0;
 }
 
 static void eta_text(const struct progress *p, char *text, size_t size)
@@ -35,6 +39,7 @@ static void eta_text(const struct progress *p, char *text, size_t size)
 void progress_block(struct progress *p, size_t index, const struct cell *c)
 {
     p->done = index;
+    p->block_ns = clock_monotonic_ns();
     snprintf(p->label, sizeof p->label, "%.24s %.16s:%.16s b%lld t%d", c->model, c->runtime,
              c->provider, (long long)c->batch, c->threads);
     if (!p->shown || p->terminal)
@@ -44,22 +49,44 @@ void progress_block(struct progress *p, size_t index, const struct cell *c)
     fprintf(stderr, "block %zu of %zu: %s, %s\n", index + 1, p->count, p->label, eta);
 }
 
+/* Columns of the terminal that a line may take without being wrapped. */
+static int line_columns(void)
+{
+    struct winsize window;
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &window) || window.ws_col < 20)
+        return 79;
+    return window.ws_col - 1;
+}
+
 void progress_phase(void *progress, const char *phase)
 {
     struct progress *p = progress;
     if (!p->shown || !p->terminal)
         return;
-    char bar[BAR_CELLS + 1], eta[32];
+    char bar[BAR_CELLS + 1], eta[32], line[256];
     size_t full = p->done * BAR_CELLS / p->count;
     memset(bar, '-', BAR_CELLS);
     memset(bar, '#', full);
     bar[BAR_CELLS] = '\0';
     eta_text(p, eta, sizeof eta);
-    fprintf(stderr, "\r\033[K[%s] %zu/%zu %s, %s: %s", bar, p->done + 1, p->count, eta, p->label,
-            phase);
+    snprintf(line, sizeof line, "[%s] %zu/%zu %s, %s: %s", bar, p->done + 1, p->count, eta, phase,
+             p->label);
+    fprintf(stderr, "\r\033[K%.*s", line_columns(), line);
 }
 
-void progress_end(struct progress *p)
+void progress_say(const char *what, const struct cell *c)
+{
+    if (!log_shows(LOG_NORMAL))
+        return;
+    char line[256];
+    snprintf(line, sizeof line, "%s: %.60s on %.20s:%.20s", what, c->model, c->runtime, c->provider);
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr, "\r\033[K%.*s", line_columns(), line);
+    else
+        fprintf(stderr, "%s\n", line);
+}
+
+void progress_clear(const struct progress *p)
 {
     if (p->shown && p->terminal)
         fprintf(stderr, "\r\033[K");

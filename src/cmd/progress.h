@@ -9,7 +9,8 @@ struct progress {
     int shown;           /* not quiet */
     int terminal;        /* stderr is one */
     size_t count, done;  /* blocks */
-    uint64_t begin_ns;
+    uint64_t begin_ns;   /* of the first block */
+    uint64_t block_ns;   /* of the block under way */
     double guess_s;      /* of one block, until one was measured */
     char label[128];
 };
@@ -17,6 +18,9 @@ struct progress {
 void progress_begin(struct progress *p, size_t blocks, double guess_s);
 void progress_block(struct progress *p, size_t index, const struct cell *c);
 void progress_phase(void *progress, const char *phase); /* fits measure_options.phase */
-void progress_end(struct progress *p);
+/* What goes on before the first block, such as comparing outputs. */
+void progress_say(const char *what, const struct cell *c);
+/* Takes the line off the terminal, before another message and at the end. */
+void progress_clear(const struct progress *p);
 
 #endif

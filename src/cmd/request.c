@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "model/zoo.h"
 #include "runtime/packages.h"
+#include "worker/worker.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -161,13 +162,14 @@ static int provider_targets(struct request *r, const struct runtime_name *names,
         if (!found_pick(&r->found, &names[n], "", e))
             return (int)e->code;
     for (size_t i = 0; i < r->provider_count; i++) {
-        size_t before = r->target_count;
+        int known = 0;
         for (size_t n = 0; n < count; n++) {
             const struct found *f = found_pick(&r->found, &names[n], r->providers[i], e);
+            known |= f != NULL;
             if (f && add_target(r, f, r->providers[i], e))
                 return (int)e->code;
         }
-        if (r->target_count > before)
+        if (known)
             continue;
         if (count == 1)
             return (int)e->code; /* found_pick has said why */
@@ -448,11 +450,11 @@ static int parse_numbers(struct request *r, const struct option_list *options, s
 static int parse_words(struct request *r, const struct option_list *options, struct error *e)
 {
     r->precision = options_last(options, OPTION_PRECISION, "f32");
-    r->spin = options_last(options, OPTION_SPIN, "off");
+    r->spin = options_last(options, OPTION_SPIN, "short");
     int64_t usec;
-    if (strcmp(r->spin, "off") && strcmp(r->spin, "default") &&
+    if (strcmp(r->spin, "short") && strcmp(r->spin, "off") && strcmp(r->spin, "default") &&
         text_to_int(r->spin, "spin", 0, 10 * 1000 * 1000, &usec, e))
-        return error_hint(e, "--spin takes off, default or microseconds");
+        return error_hint(e, "--spin takes short, off, default or microseconds");
     int known = 0;
     for (size_t k = 0; k < r->target_count; k++)
         known |= has_name(r->targets[k].found->adapter->precisions, r->precision);
@@ -525,7 +527,7 @@ static int zoo_model_file(const struct zoo_model *zoo, int build, struct cell *m
     if (zoo_cached(zoo) || !build)
         return zoo_path(zoo, model->path, e);
     log_note("writing built-in model %s", zoo->name);
-    return zoo_build(zoo, model->path, e);
+    return zoo_build_until(zoo, worker_interrupted, model->path, e);
 }
 
 /* Name and format, both by the last part of the path. */
@@ -549,7 +551,25 @@ static void name_model(const char *operand, struct cell *model)
         snprintf(model->format, sizeof model->format, "%s", formats[i].format);
         break;
     }
+    if (size - begin >= sizeof model->model) { /* cut, but not within a character */
+        size = begin + sizeof model->model - 1;
+        while (size > begin && ((unsigned char)operand[size] & 0xc0) == 0x80)
+            size--;
+    }
     snprintf(model->model, sizeof model->model, "%.*s", (int)(size - begin), operand + begin);
+}
+
+/* Names and paths go into JSON, to the worker and into the result. */
+static int check_utf8(const char *text, const char *what, struct error *e)
+{
+    json_t *object = json_object(), *value = json_string(text);
+    int bad = object && !value; /* else memory is short, which the next call will find */
+    json_decref(value);
+    json_decref(object);
+    if (!bad)
+        return 0;
+    error_set(e, ERROR_USAGE, "a model's %s is not UTF-8", what);
+    return error_hint(e, "rename it");
 }
 
 static int folder_model(struct cell *model, struct error *e)
@@ -570,6 +590,8 @@ int request_model(const char *operand, int build, struct cell *model, struct err
     const struct zoo_model *zoo = zoo_find(operand);
     struct stat st;
     name_model(operand, model);
+    if (check_utf8(operand, "name", e))
+        return (int)e->code;
     if (zoo)
         return zoo_model_file(zoo, build, model, e);
     const struct adapter *own = adapter_find(operand);
@@ -579,6 +601,8 @@ int request_model(const char *operand, int build, struct cell *model, struct err
         return unknown_model(operand, e);
     if (!realpath(operand, model->path))
         return error_set(e, ERROR_USAGE, "model file '%s' cannot be resolved", operand);
+    if (check_utf8(model->path, "path", e))
+        return (int)e->code;
     return S_ISDIR(st.st_mode) ? folder_model(model, e) : 0;
 }
 
@@ -601,6 +625,15 @@ static void fill_cell(const struct request *r, const struct request_target *t, s
     c->dim_count = r->dim_count;
 }
 
+static int same_cell(const struct cell *a, const struct cell *b)
+{
+    return a->batch == b->batch && a->threads == b->threads && !strcmp(a->path, b->path) &&
+           (*a->path || !strcmp(a->model, b->model)) && !strcmp(a->runtime, b->runtime) &&
+           !strcmp(a->version, b->version) && !strcmp(a->library, b->library) &&
+           !strcmp(a->provider, b->provider);
+}
+
+/* A cell asked for twice is measured once. */
 static int add_cell(const struct request *r, const struct cell *model,
                     const struct request_target *target, int64_t batch, int threads,
                     struct cell **cells, size_t *count, struct error *e)
@@ -610,30 +643,34 @@ static int add_cell(const struct request *r, const struct cell *model,
     if (!more)
         return error_set(e, ERROR_MEMORY, "too many cells: %zu", *count + 1);
     *cells = more;
-    struct cell *c = &more[(*count)++];
+    struct cell *c = &more[*count];
     *c = *model;
     fill_cell(r, target, c);
     c->batch = batch;
     c->threads = threads;
+    for (size_t i = 0; i < *count; i++)
+        if (same_cell(&more[i], c))
+            return 0;
+    ++*count;
     return 0;
 }
 
 int request_cells(const struct request *r, const struct cell *model, struct cell **cells,
                   size_t *count, struct error *e)
 {
-    int result = 0;
-    size_t before = *count;
+    int result = 0, readable = 0;
     for (size_t i = 0; i < r->target_count; i++) {
         const struct adapter *adapter = r->targets[i].found->adapter;
         if (!has_name(adapter->precisions, r->precision) ||
             !package_reads(adapter->name, model->format))
             continue;
+        readable = 1;
         for (size_t b = 0; b < r->batch_count; b++)
             for (size_t t = 0; t < r->thread_count && !result; t++)
                 result = add_cell(r, model, &r->targets[i], r->batches[b], r->threads[t], cells,
                                   count, e);
     }
-    if (result || *count > before)
+    if (result || readable)
         return result;
     error_set(e, ERROR_UNSUPPORTED, "no chosen runtime reads '%s', a model of format %s",
               model->model, model->format);

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "report/report.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* --- exports: opened before anything is measured, so that a bad path fails at once -------------- */
@@ -20,6 +21,36 @@ static int is_stdout(const struct export *x)
     return x->path && !strcmp(x->path, "-");
 }
 
+/* Where the file will be, whatever its name on the command line. */
+static void final_path(const struct export *x, char path[PATH_MAX])
+{
+    const char *opened = x->file.temporary[0] ? x->file.temporary : x->file.path;
+    if (!realpath(opened, path))
+        snprintf(path, PATH_MAX, "%s", opened);
+    if (x->file.temporary[0]) /* the same but for the random letters of the temporary */
+        *strrchr(path, '.') = '\0';
+}
+
+static int same_file(const struct export *a, const struct export *b)
+{
+    char first[PATH_MAX], second[PATH_MAX];
+    if (!a->file.stream || !b->file.stream)
+        return 0;
+    final_path(a, first);
+    final_path(b, second);
+    return !strcmp(first, second);
+}
+
+static int exports_distinct(const struct export *exports, size_t count, struct error *e)
+{
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < i; k++)
+            if (same_file(&exports[i], &exports[k]))
+                return error_set(e, ERROR_USAGE, "two of --json, --csv and --markdown would be "
+                                 "written to '%s'", exports[i].path);
+    return 0;
+}
+
 static int exports_open(struct export *exports, size_t count, const struct option_list *options,
                         struct error *e)
 {
@@ -34,26 +65,36 @@ static int exports_open(struct export *exports, size_t count, const struct optio
     for (size_t i = 0; i < count && !result; i++)
         if (exports[i].path && !is_stdout(&exports[i]))
             result = file_atomic_open(&exports[i].file, exports[i].path, e);
-    return result;
+    return result ? result : exports_distinct(exports, count, e);
 }
 
+static int export_write(struct export *x, const struct report *report, struct error *e)
+{
+    if (is_stdout(x))
+        return x->write(report, stdout, e);
+    int result = x->write(report, x->file.stream, e);
+    return result ? result : file_atomic_commit(&x->file, e);
+}
+
+/* An export that fails takes nothing else with it: the rest is written, the table is printed, and
+ * the first failure is what is reported. */
 static int exports_write(struct export *exports, size_t count, const struct report *report,
                          struct error *e)
 {
     int result = 0, table = 1;
-    for (size_t i = 0; i < count && !result; i++) {
-        struct export *x = &exports[i];
-        if (!x->path)
+    struct error later;
+    for (size_t i = 0; i < count; i++) {
+        if (!exports[i].path)
             continue;
-        table &= !is_stdout(x);
-        result = x->write(report, is_stdout(x) ? stdout : x->file.stream, e);
-        if (!result && !is_stdout(x))
-            result = file_atomic_commit(&x->file, e);
+        int failed = export_write(&exports[i], report, result ? &later : e);
+        table &= !is_stdout(&exports[i]);
+        result = result ? result : failed;
     }
-    if (result || !table)
+    if (!table)
         return result;
     struct report_style style = report_style_of(stdout);
-    return report_text(report, stdout, &style, e);
+    int failed = report_text(report, stdout, &style, result ? &later : e);
+    return result ? result : failed;
 }
 
 static void exports_abort(struct export *exports, size_t count)
@@ -155,12 +196,31 @@ static int execute(struct campaign *c, const struct option_list *options, struct
     return code;
 }
 
+/* Each model once, in the order given; NULL when memory is short. */
+static const char **distinct(const char *const *names, size_t count, size_t *kept)
+{
+    const char **out = calloc(count, sizeof *out);
+    *kept = 0;
+    for (size_t i = 0; out && i < count; i++) {
+        size_t k = 0;
+        while (k < *kept && strcmp(out[k], names[i]))
+            k++;
+        if (k == *kept)
+            out[(*kept)++] = names[i];
+    }
+    return out;
+}
+
 static int plan_and_execute(const struct request *r, const struct option_list *options,
                             struct error *e)
 {
     struct campaign c;
     int dry = options_given(options, OPTION_DRY_RUN), code = 0;
-    if (campaign_plan(&c, r, options->operands, options->operand_count, !dry, e))
+    size_t count;
+    const char **models = distinct(options->operands, options->operand_count, &count);
+    int result = models ? campaign_plan(&c, r, models, count, !dry, e) : error_memory(e);
+    free(models);
+    if (result)
         return 0;
     snprintf(c.stored.command, sizeof c.stored.command, "%s", options->command);
     code = dry ? print_plan(&c) : execute(&c, options, e);

@@ -316,9 +316,11 @@ static int make_rule(struct input_rule *r, const struct onnx_value *input,
     if (input->type == DTYPE_STRING)
         return error_set(e, ERROR_UNSUPPORTED, "model '%s': input '%s' takes strings, which are not "
                          "fed", c->model, r->name);
-    if (!is_float(input->type) && !is_integer(input->type) && input->type != DTYPE_BOOL)
-        return error_set(e, ERROR_UNSUPPORTED, "model '%s': cannot make up input '%s' of type %s",
-                         c->model, r->name, dtype_name(input->type));
+    if (!is_float(input->type) && !is_integer(input->type) && input->type != DTYPE_BOOL) {
+        error_set(e, ERROR_UNSUPPORTED, "model '%s': cannot make up input '%s' of type %s",
+                  c->model, r->name, dtype_name(input->type));
+        return error_hint(e, "export the model with inputs of a common type, such as float32");
+    }
     if (rule_from_range(r, o) || rule_from_metadata(r, m))
         return check_rule(r, input->type, c, e);
     if (is_float(input->type)) {

@@ -90,8 +90,7 @@ static int start(struct session *s, struct error *e)
                                       .provider_library = c->provider_library,
                                       .require_provider = c->require_provider,
                                       .precision = c->precision, .spin = c->spin,
-                                      .threads = c->threads, .batch = c->batch,
-                                      .gap_ns = c->gap_ns};
+                                      .threads = c->threads, .batch = c->batch};
     struct adapter_environment environment = {.variables = json_object()};
     int result = environment.variables ? 0 : error_memory(e);
     if (!result && adapter->environment)

@@ -34,6 +34,7 @@ struct onnx_writer {
     struct buffer metadata;
     struct buffer node, attribute, scratch; /* under construction */
     int in_node, failed;
+    int (*stop)(void);
     struct entry *first, **last;
 };
 
@@ -333,9 +334,10 @@ static uint64_t layout(struct onnx_writer *w, size_t head)
 /* Where the bytes go: to the file and into the digest, counted. */
 struct sink {
     FILE *file;
+    int (*stop)(void);
     EVP_MD_CTX *digest;
     uint64_t written;
-    int bad;
+    int bad, stopped;
     int saved_errno;
 };
 
@@ -373,6 +375,10 @@ static void put_data(struct sink *s, const struct entry *entry, void *piece)
 {
     uint64_t total = entry->data_size / entry->element, done = 0;
     while (done < total && !s->bad) {
+        if (s->stop && s->stop()) {
+            s->bad = s->stopped = 1;
+            return;
+        }
         uint64_t left = total - done, most = PIECE_BYTES / entry->element;
         size_t count = (size_t)(left < most ? left : most);
         entry->fill(entry->context, done, count, piece);
@@ -441,6 +447,8 @@ static int write_hashed(struct onnx_writer *w, struct sink *s, void *piece, char
     put_all(w, s, piece);
     if (w->failed)
         return error_memory(e);
+    if (s->stopped)
+        return error_set(e, ERROR_INTERRUPTED, "interrupted");
     if (s->bad)
         return error_errno(e, s->saved_errno, "cannot write the model");
     if (EVP_DigestFinal_ex(s->digest, digest, NULL) != 1)
@@ -450,11 +458,16 @@ static int write_hashed(struct onnx_writer *w, struct sink *s, void *piece, char
     return 0;
 }
 
+void onnx_writer_stop(struct onnx_writer *w, int (*stop)(void))
+{
+    w->stop = stop;
+}
+
 int onnx_writer_finish(struct onnx_writer *w, FILE *file, char hex[65], struct error *e)
 {
     if (broken(w))
         return error_memory(e);
-    struct sink s = {.file = file, .digest = EVP_MD_CTX_new()};
+    struct sink s = {.file = file, .stop = w->stop, .digest = EVP_MD_CTX_new()};
     void *piece = malloc(PIECE_BYTES);
     int result = s.digest && piece ? write_hashed(w, &s, piece, hex, e) : error_memory(e);
     free(piece);

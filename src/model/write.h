@@ -65,6 +65,9 @@ void onnx_writer_external(struct onnx_writer *w, const char *name, enum dtype ty
 
 /* Size of the file to come; 0 when something went wrong before. */
 uint64_t onnx_writer_bytes(struct onnx_writer *w);
+/* Asked while initializers are written: not 0 ends onnx_writer_finish with ERROR_INTERRUPTED. NULL:
+ * nobody is asked. */
+void onnx_writer_stop(struct onnx_writer *w, int (*stop)(void));
 /* Writes everything; hex receives the SHA-256 of what was written. Does not flush or close. */
 int onnx_writer_finish(struct onnx_writer *w, FILE *file, char hex[65], struct error *e);
 

@@ -116,16 +116,20 @@ static void remove_stale(const char *folder, const struct zoo_model *m)
         closedir(dir);
 }
 
-static int write_model(const struct zoo_model *m, FILE *stream, struct error *e)
+static int write_model(const struct zoo_model *m, int (*stop)(void), FILE *stream,
+                       struct error *e)
 {
     char hex[65];
     struct onnx_writer *w = onnx_writer_new(m->name);
     if (!w)
         return error_memory(e);
+    onnx_writer_stop(w, stop);
     int result = m->write(m, w, e);
     if (!result)
         result = onnx_writer_finish(w, stream, hex, e);
     onnx_writer_free(w);
+    if (result == ERROR_INTERRUPTED)
+        return result;
     if (result)
         return error_context(e, "cannot build %s", m->name);
     if (strcmp(hex, m->sha256)) {
@@ -139,6 +143,12 @@ static int write_model(const struct zoo_model *m, FILE *stream, struct error *e)
 
 int zoo_build(const struct zoo_model *m, char path[PATH_MAX], struct error *e)
 {
+    return zoo_build_until(m, NULL, path, e);
+}
+
+int zoo_build_until(const struct zoo_model *m, int (*stop)(void), char path[PATH_MAX],
+                    struct error *e)
+{
     char folder[PATH_MAX];
     struct file_atomic file = {0};
     int result = zoo_folder(folder, e);
@@ -151,7 +161,7 @@ int zoo_build(const struct zoo_model *m, char path[PATH_MAX], struct error *e)
     remove_stale(folder, m);
     result = file_atomic_open(&file, path, e);
     if (!result)
-        result = write_model(m, file.stream, e);
+        result = write_model(m, stop, file.stream, e);
     if (!result)
         return file_atomic_commit(&file, e);
     file_atomic_abort(&file);

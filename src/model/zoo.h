@@ -41,5 +41,8 @@ int zoo_cached(const struct zoo_model *m);
 /* Writes the file atomically (temporary file, fsync, rename) into a folder it makes; verifies
  * SHA-256. */
 int zoo_build(const struct zoo_model *m, char path[PATH_MAX], struct error *e);
+/* The same, but ends with ERROR_INTERRUPTED, and no file, soon after stop() is not 0. */
+int zoo_build_until(const struct zoo_model *m, int (*stop)(void), char path[PATH_MAX],
+                    struct error *e);
 
 #endif

@@ -155,7 +155,12 @@ const char *format_ratio(const struct summary *s, int utf8, char text[2 * FORMAT
 
 double format_unit_of(double j)
 {
-    return j < 0.5 ? 1e-3 : 1;
+    return j < 0.5e-3 ? 1e-6 : j < 0.5 ? 1e-3 : 1;
+}
+
+const char *format_unit_name(double unit)
+{
+    return unit < 1e-4 ? "uJ" : unit < 1 ? "mJ" : "J";
 }
 
 double format_unit(const struct report *r, const struct summary_group *g)
@@ -168,5 +173,12 @@ double format_unit(const struct report *r, const struct summary_group *g)
 
 const char *format_verdict(const struct summary *s)
 {
-    return s->first ? verdict_name(s->verdict) : "FAILED";
+    return s->first ? verdict_name(s->verdict) : s->blocks_failed ? "FAILED" : "-";
+}
+
+const char *format_agreement_detail(const struct agreement *a)
+{
+    if (a->ok < 0 && !a->detail[0])
+        return "not compared: the only cell of its model and batch, or the reference itself";
+    return a->detail;
 }

@@ -22,13 +22,18 @@ const char *format_line(const char *in, int utf8, char *out, size_t size);
 /* Energy of a row: "0.9 [0.4..1.6] e", "0.912 ±0.008", "-"; unit is J per shown 1 (1 or 1e-3). */
 const char *format_energy(const struct summary *s, double unit, int utf8,
                           char text[2 * FORMAT_SIZE]);
+/* Why an agreement is as it is; "" for one that agrees. */
+const char *format_agreement_detail(const struct agreement *a);
 /* "1.11 ±0.01" */
 const char *format_ratio(const struct summary *s, int utf8, char text[2 * FORMAT_SIZE]);
-/* 1e-3 (mJ) below 0.5 J, where "130 [50..200]" is shorter than "0.13 [0.05..0.20]"; else 1. */
+/* 1e-3 (mJ) below 0.5 J, where "130 [50..200]" is shorter than "0.13 [0.05..0.20]"; 1e-6 (uJ) below
+ * 0.5 mJ; else 1. */
 double format_unit_of(double j);
+const char *format_unit_name(double unit); /* "J", "mJ", "uJ" */
 /* That of the largest energy of the group. */
 double format_unit(const struct report *r, const struct summary_group *g);
-/* "VALID", "SUSPECT", "INVALID", or "FAILED" where no block completed. */
+/* "VALID", "SUSPECT", "INVALID", or "FAILED" where no block completed,
+ * "-" where none was begun. */
 const char *format_verdict(const struct summary *s);
 
 /* The lines of text around a table, without wrapping; size bytes each. */

@@ -269,7 +269,7 @@ static void set_agreement(struct object o, const struct agreement *a)
     set_text(agreement, "reference", a->reference);
     set_number(agreement, "max_rel_error", a->ok < 0 ? NAN : a->max_rel_error);
     set(agreement, "ok", a->ok < 0 ? json_null() : json_boolean(a->ok));
-    set_text(agreement, "detail", a->detail);
+    set_text(agreement, "detail", format_agreement_detail(a));
 }
 
 static void set_rank(struct object o, const struct summary *s, int by_time)

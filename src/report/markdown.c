@@ -61,7 +61,7 @@ static void print_table(const struct report *r, const struct summary_group *g, F
     fprintf(out,
             "| runtime | provider | p50 ms | p90 ms | p99 ms | per s | CPU-ms | %s/inference "
             "| vs best | verdict |\n"
-            "|---|---|--:|--:|--:|--:|--:|--:|---|---|\n", unit < 1 ? "mJ" : "J");
+            "|---|---|--:|--:|--:|--:|--:|--:|---|---|\n", format_unit_name(unit));
     for (size_t i = g->begin; i < g->end; i++)
         print_row(&r->rows[i], unit, out);
 }

@@ -233,7 +233,7 @@ static void add_energy(const struct summary *s, int utf8, char *out, size_t size
 {
     char text[2 * FORMAT_SIZE];
     double unit = format_unit_of(s->j);
-    const char *name = unit < 1 ? "mJ" : "J";
+    const char *name = format_unit_name(unit);
     if (s->provenance == WATTLE_NONE) {
         add(out, size, "no energy figure");
         return;

@@ -10,7 +10,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { INDENT = 10, LINE_SIZE = 2048 };
+/* On narrower terminals the CPU column gives way; the other outputs have it. */
+enum { INDENT = 10, LINE_SIZE = 2048, CPU_COLUMN_WIDTH = 90 };
 
 struct report_style report_style_of(FILE *out)
 {
@@ -118,7 +119,7 @@ static double p99(const struct summary *s)
 /* The highest percentile for which every completed row has samples enough. */
 static struct tail choose_tail(const struct report *r, const struct summary_group *g)
 {
-    static const struct tail tails[] = {{"p99 ms", p99}, {"p95 ms", p95}, {"p90 ms", p90}};
+    static const struct tail tails[] = {{"p99", p99}, {"p95", p95}, {"p90", p90}};
     for (size_t t = 0; t < 3; t++) {
         size_t have = 0, rows = 0;
         for (size_t i = g->begin; i < g->end; i++) {
@@ -131,10 +132,20 @@ static struct tail choose_tail(const struct report *r, const struct summary_grou
     return tails[0];
 }
 
+/* Microseconds where every row is below 0.1 ms: "0.000491" would push names out of the table. */
+static double time_unit_ms(const struct report *r, const struct summary_group *g)
+{
+    double largest = NAN;
+    for (size_t i = g->begin; i < g->end; i++)
+        largest = fmax(largest, r->rows[i].p50_ms);
+    return largest < 0.1 ? 1e-3 : 1;
+}
+
 struct table {
     struct libscols_table *scols;
     const struct report_style *style;
-    double unit;
+    double unit;    /* of energy: J, mJ or uJ in J */
+    double time_ms; /* of latency and CPU time: ms or us in ms */
     struct tail tail;
     int failed;
 };
@@ -142,6 +153,12 @@ struct table {
 /* Names give way where the table would be too wide: RUNTIME and PROVIDER may be cut. */
 static void add_columns(struct table *t)
 {
+    const char *time = t->time_ms < 1 ? "us" : "ms";
+    char p50[16], tail[16], cpu[16], energy[32];
+    snprintf(p50, sizeof p50, "p50 %s", time);
+    snprintf(tail, sizeof tail, "%s %s", t->tail.title, time);
+    snprintf(cpu, sizeof cpu, "CPU-%s", time);
+    snprintf(energy, sizeof energy, "%s/inference", format_unit_name(t->unit));
     const struct {
         const char *title;
         double hint;
@@ -149,11 +166,11 @@ static void add_columns(struct table *t)
     } columns[COLUMNS] = {
         [RUNTIME] = {"RUNTIME", 0.3, SCOLS_FL_TRUNC},
         [PROVIDER] = {"PROVIDER", 0.15, SCOLS_FL_TRUNC},
-        [P50] = {"p50 ms", 0, SCOLS_FL_RIGHT},
-        [TAIL] = {t->tail.title, 0, SCOLS_FL_RIGHT},
+        [P50] = {p50, 0, SCOLS_FL_RIGHT},
+        [TAIL] = {tail, 0, SCOLS_FL_RIGHT},
         [RATE] = {"per s", 0, SCOLS_FL_RIGHT},
-        [CPU] = {"CPU-ms", 0, SCOLS_FL_RIGHT},
-        [ENERGY] = {t->unit < 1 ? "mJ/inference" : "J/inference", 0, SCOLS_FL_RIGHT},
+        [CPU] = {cpu, 0, SCOLS_FL_RIGHT | (t->style->width < CPU_COLUMN_WIDTH ? SCOLS_FL_HIDDEN : 0)},
+        [ENERGY] = {energy, 0, SCOLS_FL_RIGHT},
         [RATIO] = {"vs best", 0, 0},
         [VERDICT] = {"VERDICT", 0, 0},
     };
@@ -206,10 +223,10 @@ static void add_row(struct table *t, const struct summary *s)
              c->instances);
     set_name(t, line, PROVIDER, s->first && s->first->provider[0] ? s->first->provider
                                                                   : c->provider, "", 1);
-    set_number(t, line, P50, s->p50_ms);
-    set_number(t, line, TAIL, t->tail.value(s));
+    set_number(t, line, P50, s->p50_ms / t->time_ms);
+    set_number(t, line, TAIL, t->tail.value(s) / t->time_ms);
     set_number(t, line, RATE, s->throughput_per_s);
-    set_number(t, line, CPU, 1e3 * s->cpu_s);
+    set_number(t, line, CPU, 1e3 * s->cpu_s / t->time_ms);
     set(t, line, ENERGY, format_energy(s, t->unit, t->style->utf8, text));
     set(t, line, RATIO, format_ratio(s, t->style->utf8, text));
     set_verdict(t, line, s);
@@ -243,7 +260,8 @@ static void fill_table(struct table *t, const struct report *r, const struct sum
 static int print_table(const struct report *r, const struct summary_group *g, FILE *out,
                        const struct report_style *style, struct error *e)
 {
-    struct table t = {.style = style, .unit = format_unit(r, g), .tail = choose_tail(r, g)};
+    struct table t = {.style = style, .unit = format_unit(r, g), .time_ms = time_unit_ms(r, g),
+                      .tail = choose_tail(r, g)};
     t.scols = scols_new_table();
     if (!t.scols)
         return error_memory(e);

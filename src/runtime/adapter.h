@@ -36,10 +36,9 @@ struct adapter_request {
     const char *provider_library; /* plug-in execution provider to register; "" for none */
     int require_provider;   /* 1: nodes that fall back to another provider are an error */
     const char *precision;  /* "f32" */
-    const char *spin;       /* "off", "default" or microseconds */
+    const char *spin;       /* "short" (at most 0.25 ms), "off", "default" or microseconds */
     int threads;
     int64_t batch;
-    uint64_t gap_ns;        /* pause between requests; environment() only */
     const struct adapter_dim *dims;
     size_t dim_count;
     const struct adapter_shape *shapes; /* of the inputs it knows, whole; may be none */

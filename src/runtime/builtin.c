@@ -11,11 +11,9 @@
 
 /* libgomp's idle threads look GOMP_SPINCOUNT times for work before they sleep. Without any spinning
  * each of the 50 or so parallel regions of one inference pays for waking a thread; with the default
- * a core stays busy for milliseconds after a request. So "off" is this many looks, about 0.25 ms, when
- * requests follow one another at once: they bridge the serial part between two layers. With pauses it
- * is none at all: the scheduler wakes a thread on the core of the one that waits for it spinning, and
- * both take turns (bench/SPEED.md has figures). Threads are not bound to CPUs (OMP_PROC_BIND), which
- * would avoid that, because no other runtime's are by default. */
+ * a core stays busy for milliseconds after a request. "short" is this many looks, about 0.25 ms: they
+ * bridge the serial part between two layers and are over before the next request. bench/SPEED.md has
+ * figures. Threads are not bound to CPUs (OMP_PROC_BIND), because no other runtime's are by default. */
 #define SPIN_COUNT_BETWEEN_LAYERS "10000"
 /* One look (a load and a pause instruction) takes 10 to 40 ns on the x86 cores of the last years,
  * 25 measured on an AMD Zen 3: it turns a wish in microseconds into a count, which is recorded. */
@@ -66,17 +64,17 @@ static void probe(struct adapter_probe *out)
 }
 
 /* "default" -> none set, microseconds -> that many looks. */
-static int spin_count(const char *spin, uint64_t gap_ns, char text[24], struct error *e)
+static int spin_count(const char *spin, char text[24], struct error *e)
 {
     int64_t us;
     text[0] = '\0';
-    if (!strcmp(spin, "off")) {
-        snprintf(text, 24, "%s", gap_ns ? "0" : SPIN_COUNT_BETWEEN_LAYERS);
+    if (!strcmp(spin, "short") || !strcmp(spin, "off")) {
+        snprintf(text, 24, "%s", *spin == 's' ? SPIN_COUNT_BETWEEN_LAYERS : "0");
         return 0;
     }
     if (!strcmp(spin, "default"))
         return 0;
-    int code = text_to_int(spin, "spin (off, default or microseconds)", 0, SPIN_MAX_US, &us, e);
+    int code = text_to_int(spin, "spin (short, off, default or microseconds)", 0, SPIN_MAX_US, &us, e);
     if (!code)
         snprintf(text, 24, "%lld", (long long)us * 1000 / SPIN_LOOK_NS);
     return code;
@@ -92,7 +90,7 @@ static int environment(const struct adapter_request *r, struct adapter_environme
 {
     char threads[16], spin[24];
     snprintf(threads, sizeof threads, "%d", r->threads);
-    int code = spin_count(r->spin, r->gap_ns, spin, e);
+    int code = spin_count(r->spin, spin, e);
     if (!code)
         code = set_variable(out->variables, "OMP_NUM_THREADS", threads, e);
     if (!code)

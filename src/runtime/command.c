@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -77,6 +78,30 @@ static int set_up(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attrib
                                              POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
 }
 
+/* Settings of the user's own Python that would put packages elsewhere, or take them from there. */
+static int is_foreign(const char *variable)
+{
+    static const char *const names[] = {"PYTHONPATH=", "PYTHONHOME=", "PIP_TARGET=", "PIP_PREFIX=",
+                                        "PIP_USER=", "PIP_ROOT="};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strncmp(variable, names[i], strlen(names[i])))
+            return 1;
+    return 0;
+}
+
+/* This process's environment without those; NULL without memory. The strings are borrowed. */
+static char **own_environment(void)
+{
+    size_t count = 0, kept = 0;
+    while (environ[count])
+        count++;
+    char **list = calloc(count + 1, sizeof *list);
+    for (size_t i = 0; list && i < count; i++)
+        if (!is_foreign(environ[i]))
+            list[kept++] = environ[i];
+    return list;
+}
+
 static int spawn(struct command *c, const char *const *argv, int fd, struct error *e)
 {
     posix_spawn_file_actions_t actions;
@@ -87,10 +112,12 @@ static int spawn(struct command *c, const char *const *argv, int fd, struct erro
         posix_spawn_file_actions_destroy(&actions);
         return error_memory(e);
     }
-    int failed = set_up(&actions, &attributes, fd);
+    char **variables = own_environment();
+    int failed = variables ? set_up(&actions, &attributes, fd) : ENOMEM;
     if (!failed)
         failed = posix_spawnp(&c->pid, argv[0], &actions, &attributes, (char *const *)argv,
-                              environ);
+                              variables);
+    free(variables);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
     if (failed == ENOENT)

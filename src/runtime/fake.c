@@ -191,6 +191,8 @@ static int load(const struct adapter_request *r, void **state, struct adapter_lo
                                e);
     if (!code && !strcmp(f->script.oom, "load"))
         code = error_set(e, ERROR_MEMORY, "fake: out of memory while loading, as asked");
+    if (!code && !strcmp(r->provider, "broken"))
+        code = error_set(e, ERROR_UNSUPPORTED, "fake: the provider is broken, as asked");
     if (!code)
         code = prepare(f, r, e);
     if (code) {
@@ -336,8 +338,8 @@ static int device_memory(void *state, uint64_t *bytes, char reason[ADAPTER_REASO
     return f->script.device_bytes > 0 ? 0 : -1;
 }
 
-/* "wrong" adds 0.5 to one element of its output. */
-static const char *const providers[] = {"cpu", "wrong", NULL};
+/* "wrong" adds 0.5 to one element of its output; "broken" cannot be loaded. */
+static const char *const providers[] = {"cpu", "wrong", "broken", NULL};
 static const char *const precisions[] = {"f32", NULL};
 
 const struct adapter adapter_fake = {

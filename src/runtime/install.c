@@ -173,11 +173,22 @@ static void tell_command(const struct job *j, const struct arguments *a)
     tell(j->options, "%s", line);
 }
 
+/* "https://user:secret@host/x" without "user:secret", which is nothing to keep in a file. */
+static json_t *without_credentials(const char *word)
+{
+    const char *scheme = strstr(word, "://");
+    size_t host = scheme ? strcspn(scheme + 3, "/") : 0;
+    const char *at = scheme ? memrchr(scheme + 3, '@', host) : NULL;
+    if (!at)
+        return json_string(word);
+    return json_sprintf("%.*s***%s", (int)(scheme + 3 - word), word, at);
+}
+
 static int note_command(struct job *j, const struct arguments *a, struct error *e)
 {
     json_t *words = json_array();
     for (size_t i = 0; i < a->count; i++)
-        json_array_append_new(words, json_string(a->list[i]));
+        json_array_append_new(words, without_credentials(a->list[i]));
     return json_array_append_new(j->commands, words) ? error_memory(e) : 0;
 }
 

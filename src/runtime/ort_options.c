@@ -166,12 +166,15 @@ static int sort_option(struct ort *o, const char *name, json_t *value, json_t *m
     return ort_pairs_add(&o->options.provider, key, text, e);
 }
 
+/* "short" as for every runtime: enough between two layers, over before the next request. */
+enum { SPIN_SHORT_US = 250 };
+
 int ort_spin_check(const char *spin, int64_t *us, struct error *e)
 {
-    *us = !strcmp(spin, "default") ? -1 : 0;
-    if (!strcmp(spin, "default") || !strcmp(spin, "off"))
+    *us = !strcmp(spin, "default") ? -1 : !strcmp(spin, "short") ? SPIN_SHORT_US : 0;
+    if (*us || !strcmp(spin, "off"))
         return 0;
-    return text_to_int(spin, "spin (off, default or microseconds)", 0, SPIN_MAX_US, us, e);
+    return text_to_int(spin, "spin (short, off, default or microseconds)", 0, SPIN_MAX_US, us, e);
 }
 
 /* Both pools alike: a model that runs in sequence never uses the second one. */
@@ -182,6 +185,8 @@ static int add_spin(struct ort *o, const char *spin, struct error *e)
     int code = ort_spin_check(spin, &us, e);
     if (code || us < 0)
         return code;
+    if (!strcmp(spin, "short") && o->api.release < ORT_SPIN_DURATION)
+        us = 0; /* no limit can be set: rather none than without end */
     const char *allowed = us ? "1" : "0";
     code = ort_pairs_add(p, "session.intra_op.allow_spinning", allowed, e);
     if (!code)

@@ -170,11 +170,11 @@ static int read_options(struct ov_properties *p, json_t *options, struct error *
 
 static int check_spin(const char *spin, struct error *e)
 {
-    if (!strcmp(spin, "off") || !strcmp(spin, "default"))
+    if (!strcmp(spin, "short") || !strcmp(spin, "off") || !strcmp(spin, "default"))
         return 0;
     error_set(e, ERROR_UNSUPPORTED, "spin '%.20s': the threads of OpenVINO (TBB) have no spin time "
               "to set", spin);
-    return error_hint(e, "use --spin off or --spin default, which are the same for it");
+    return error_hint(e, "use --spin short, off or default, which are the same for it");
 }
 
 int ov_properties_choose(struct ov_properties *p, const struct adapter_request *r, struct error *e)

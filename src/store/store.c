@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Longer than any transaction of ours takes (some ms), also on a slow disk that another process
@@ -75,14 +76,28 @@ static int configure(sqlite3 *db, struct error *e)
     return sql_error(db, e);
 }
 
+/* SQLite does not yet know the name of a file it could not open. */
+static int open_failed(const struct store *s, struct error *e)
+{
+    int number = sqlite3_system_errno(s->db);
+    struct stat st;
+    if (!stat(s->path, &st) && S_ISDIR(st.st_mode)) {
+        error_set(e, ERROR_IO, "store '%s' is a folder", s->path);
+        return error_hint(e, "name a file: --store %s/wattle.db", s->path);
+    }
+    if ((sqlite3_errcode(s->db) & 0xff) == SQLITE_CANTOPEN && number)
+        return error_errno(e, number, "cannot open store '%s'", s->path);
+    int result = sql_error(s->db, e);
+    return result == ERROR_MEMORY ? result : error_context(e, "cannot open '%s'", s->path);
+}
+
 static int open_database(struct store *s, struct error *e)
 {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_EXRESCODE;
     if (sqlite3_open_v2(s->path, &s->db, flags, NULL) != SQLITE_OK) {
         if (!s->db)
             return error_memory(e);
-        int result = sql_error(s->db, e);
-        return result == ERROR_MEMORY ? result : error_context(e, "cannot open '%s'", s->path);
+        return open_failed(s, e);
     }
     sqlite3_busy_timeout(s->db, BUSY_TIMEOUT_MS);
     distrust(s->db);

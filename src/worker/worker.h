@@ -46,7 +46,7 @@ uint64_t worker_cpu_ns(void *worker);
  * Sends a command (reference stolen, also on failure) and waits for its reply, sleeping. "ok":false
  * becomes *e with the worker's own code and text. A child that ends gives ERROR_CRASH with the
  * reason and the last lines of its log; one that is silent for timeout_ns is killed: ERROR_TIMEOUT.
- * SIGINT or SIGTERM of this process (see worker_interrupted): ERROR_INTERRUPTED.
+ * SIGINT, SIGTERM or SIGHUP of this process (see worker_interrupted): ERROR_INTERRUPTED.
  * Replies are held against the protocol (one JSON object of at most WATTLE_LINE_MAX bytes with
  * "ok", the right "state" and "protocol", nothing more): else ERROR_FORMAT, and the worker is
  * killed.
@@ -73,8 +73,9 @@ const char *worker_log(const struct worker *w);
 void worker_stop(struct worker *w, struct worker_exit *exit);
 void worker_free(struct worker *w); /* stops it first; NULL is fine */
 
-/* Installs handlers for SIGINT and SIGTERM that make waiting calls return ERROR_INTERRUPTED, and
- * ignores SIGPIPE. Call once in main. A second SIGINT ends the process at once. */
+/* Installs handlers for SIGINT, SIGTERM and SIGHUP (unless ignored, as under nohup) that make
+ * waiting calls return ERROR_INTERRUPTED, and ignores SIGPIPE. Call once in main. A second signal
+ * ends the process at once. */
 void worker_catch_interrupts(void);
 int worker_interrupted(void);
 

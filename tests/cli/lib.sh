@@ -25,9 +25,16 @@ in_err() { grep -qF -- "$1" "$dir/err" || fail "stderr lacks: $1"; }
 no_out() { [ ! -s "$dir/out" ] || fail "stdout is not empty"; }
 # json FILE FILTER: fails unless jq's filter is true of the file.
 json() { jq -e "$2" "$1" >/dev/null || { jq . "$1" | head -150 >&2; fail "JSON is not: $2"; }; }
+# No worker of this test, which a worker's WATTLE_HOME tells, is left after a moment.
 nothing_runs() {
+    local p
     sleep 0.3
-    ! pgrep -f "$wattle worker" >/dev/null || fail "a worker is still running"
+    for p in /proc/[0-9]*; do
+        if grep -qzxF "WATTLE_HOME=$WATTLE_HOME" "$p/environ" 2>/dev/null &&
+            [ "$(tr '\0' ' ' <"$p/cmdline" 2>/dev/null)" = 'wattle worker ' ]; then
+            fail "a worker is still running: ${p#/proc/}"
+        fi
+    done
 }
 # The fake runtime, which brings its own model and clock: quick blocks. Recorded /proc and /sys files,
 # so that the verdict does not depend on how busy the machine is that runs the tests.

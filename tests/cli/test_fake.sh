@@ -40,6 +40,13 @@ in_out "DIFFER"; in_out "y[0,7]"
 json "$dir/w.json" '[.cells[] | {(.provider): [.agreement.ok, .rank]}] | add
     | .wrong == [false, null] and .cpu[1] == 1'
 
+# A reference that gives no outputs is not the end of comparing: the others have each other.
+expect 5 fake --provider broken,cpu,wrong --blocks 3 --json "$dir/w2.json"
+json "$dir/w2.json" '[.cells[] | {(.provider): .agreement.ok}] | add
+    | .wrong == false and .broken == null'
+json "$dir/w2.json" '[.cells[] | select(.provider == "broken") | .blocks | length] == [1]' # not tried again
+[ "$(grep -c 'broken failed' "$dir/err")" -eq 1 ] || fail "a refused model is reported more than once"
+
 # What is written holds to the published schema.
 "$here/validate_json.py" "$root/docs/wattle-1.schema.json" "$dir"/[abw].json >"$dir/out" 2>"$dir/err" ||
     [ $? -eq 77 ] || fail "not wattle/1"
@@ -48,4 +55,4 @@ json "$dir/w.json" '[.cells[] | {(.provider): [.agreement.ok, .rank]}] | add
 kept=$(python3 -c 'import sqlite3, sys
 print(sqlite3.connect(sys.argv[1]).execute("select count(*) from campaign").fetchone()[0])' \
     "$WATTLE_HOME/wattle.db")
-[ "$kept" -eq 8 ] || fail "the store has $kept campaigns instead of 8"
+[ "$kept" -eq 9 ] || fail "the store has $kept campaigns instead of 9"

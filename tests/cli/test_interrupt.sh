@@ -17,3 +17,20 @@ json "$dir/part.json" '.cells[0].blocks | length >= 2 and length < 50'
 json "$dir/part.json" '.campaign.finished == null'
 in_out "fake"; in_err "interrupted"
 nothing_runs
+
+# A model half written: no file, no remains; nothing follows it.
+for signal in INT HUP; do
+    rm -rf "$WATTLE_HOME/models"
+    "$wattle" models build bert_base mobilenet_v2 >"$dir/out" 2>"$dir/err" </dev/null &
+    pid=$!
+    for _ in $(seq 100); do
+        [ -n "$(ls "$WATTLE_HOME/models" 2>/dev/null)" ] && break
+        sleep 0.02
+    done
+    kill "-$signal" "$pid"
+    wait "$pid"
+    code=$?
+    [ "$code" -eq 130 ] || fail "$signal: exit $code instead of 130 while writing a model"
+    in_err "interrupted"; no_out
+    [ -z "$(ls "$WATTLE_HOME/models")" ] || fail "$signal: left: $(ls "$WATTLE_HOME/models")"
+done

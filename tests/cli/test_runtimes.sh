@@ -15,6 +15,7 @@ runtimes=$WATTLE_HOME/runtimes
 cat >"$dir/bin/python3" <<'PY'
 #!/usr/bin/env bash
 echo "$*" >>"$FAKE_LOG"
+echo "foreign:${PYTHONPATH:-}${PIP_TARGET:-}${PIP_USER:-}" >>"$FAKE_LOG.environment"
 if [ "$2" = venv ]; then
     [ "$FAKE_MODE" = no_venv ] && { echo "ensurepip is not available."; exit 1; }
     mkdir -p "$3/bin" "$3/lib/python3.11/site-packages/pip"
@@ -225,3 +226,13 @@ cat "$dir/one" "$dir/two" >"$dir/out"
 in_out "waiting for another wattle"; in_out "was there already"
 only ./onnxruntime-1.32.0
 PATH=$real_path
+
+# The user's own Python settings do not reach pip, and credentials are not kept.
+PATH=$dir/bin:$real_path FAKE_MODE=good
+: >"$FAKE_LOG.environment"
+PYTHONPATH=/somewhere PIP_TARGET=/elsewhere PIP_USER=1 expect 0 install onnxruntime=1.30.0 \
+    --pip-args "--extra-index-url http://user:s3cret@127.0.0.1/x"
+grep -q '^foreign:$' "$FAKE_LOG.environment" || fail "python3 was not run"
+! grep -q 'foreign:.' "$FAKE_LOG.environment" || fail "foreign settings reached pip"
+grep -q 's3cret' "$FAKE_LOG" || fail "the credentials did not reach pip"
+! grep -rq 's3cret' "$runtimes" || fail "credentials were kept"

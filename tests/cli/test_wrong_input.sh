@@ -25,7 +25,7 @@ in_err "duration 'ten' is not a duration such as 10s"
 expect 2 "$wattle" run fake -r fake --blocks 0
 in_err "blocks 0 is outside"
 expect 2 "$wattle" run fake -r fake --spin hard
-in_err "--spin takes off, default or microseconds"
+in_err "--spin takes short, off, default or microseconds"
 expect 2 "$wattle" run fake -r fake --require estimated
 in_err "--require 'estimated' is not known"
 expect 2 "$wattle" run fake -r fake --json - --csv -
@@ -35,13 +35,43 @@ in_err "did you mean --json?"
 expect 2 "$wattle" rnu
 in_err "did you mean 'wattle run'?"
 expect 2 "$wattle" models build resnet
-in_err "no built-in model 'resnet'"
+in_err "no built-in model 'resnet'"; in_err "did you mean 'resnet50'?"
 expect 2 "$wattle" models destroy
 in_err "no action 'destroy'"
 expect 2 "$wattle" doctor --sysroot /nonexistent
 in_err "sysroot '/nonexistent' is not a folder"
 
+cp "$root/tests/cli/lib.sh" "$dir/$(printf 'odd\377').onnx"
+expect 2 "$wattle" run "$dir/$(printf 'odd\377').onnx" -r builtin
+in_err "name is not UTF-8"
+rm "$dir/"odd*
+long=$(printf 'x%.0s' $(seq 62))$(printf '\303\244').onnx # cut in the middle of a character
+cp "$root/tests/cli/lib.sh" "$dir/$long"
+expect 0 "$wattle" run "$dir/$long" -r builtin --dry-run
+iconv -f UTF-8 -t UTF-8 "$dir/out" >"$dir/copy" || fail "a name is cut within a character"
+rm "$dir/$long" "$dir/copy"
+
+# What is asked for twice is measured once.
+expect 0 fake --dry-run
+[ "$(grep -c '^cell' "$dir/out")" -eq 1 ] || fail "not one cell"
+expect 0 "$wattle" run fake fake -r fake,fake -t 1,1 -b 1,2,1 --provider cpu,cpu --dry-run
+[ "$(grep -c '^cell' "$dir/out")" -eq 2 ] || fail "a cell is there twice"
+in_out "batch 2"
+
 # Paths that cannot be written fail before anything is measured.
+expect 2 fake --json ""
+in_err "is empty"
+expect 1 fake --json "$dir"
+in_err "cannot write '$dir': Is a directory"
+! grep -q '^block' "$dir/err" || fail "measured before noticing the folder"
+expect 2 fake --json "$dir/same" --csv "$dir/../$(basename "$dir")/same"
+in_err "two of --json"
+mkfifo "$dir/pipe"
+expect 1 timeout 20 "${fake[@]}" --json "$dir/pipe"
+in_err "nobody reads this pipe"
+expect 1 fake --store "$dir"
+in_err "store '$dir' is a folder"
+[ "$(grep -c "is a folder\|Is a directory" "$dir/err")" -eq 1 ] || fail "said twice"
 expect 1 fake --json /nonexistent-folder/out.json
 in_err "cannot write '/nonexistent-folder/out.json'"
 ! grep -q '^block' "$dir/err" || fail "measured before noticing the bad path"

@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -84,6 +85,58 @@ static void a_full_disk_is_an_error_and_leaves_nothing(void **state)
     assert_int_equal(files_in(folder), 0);
 }
 
+static void a_pipe_is_written_and_stays(void **state)
+{
+    (void)state;
+    char path[PATH_MAX], text[16] = "";
+    struct error e;
+    struct file_atomic f;
+    struct stat st;
+    file_join(path, folder, "pipe", &e);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    alarm(5); /* a hang would be the failure */
+    assert_int_equal(file_atomic_open(&f, path, &e), ERROR_IO);
+    assert_non_null(strstr(e.text, "nobody reads"));
+    int reader = open(path, O_RDONLY | O_NONBLOCK);
+    assert_int_equal(file_atomic_open(&f, path, &e), 0);
+    assert_int_equal(fcntl(fileno(f.stream), F_GETFL) & O_NONBLOCK, 0);
+    fputs("whole", f.stream);
+    assert_int_equal(file_atomic_commit(&f, &e), 0);
+    assert_int_equal(read(reader, text, sizeof text), 5);
+    assert_string_equal(text, "whole");
+    assert_int_equal(file_atomic_open(&f, path, &e), 0);
+    file_atomic_abort(&f);
+    file_atomic_abort(&f);
+    alarm(0);
+    close(reader);
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(S_ISFIFO(st.st_mode));
+    assert_int_equal(files_in(folder), 1);
+}
+
+static void of_a_link_the_target_is_replaced(void **state)
+{
+    (void)state;
+    char link[PATH_MAX], target[PATH_MAX], text[16];
+    struct error e;
+    struct file_atomic f;
+    struct stat st;
+    file_join(link, folder, "link", &e);
+    file_join(target, folder, "target", &e);
+    assert_int_equal(symlink("target", link), 0);
+    assert_int_equal(file_atomic_open(&f, link, &e), ERROR_IO); /* it leads nowhere */
+    assert_non_null(strstr(e.text, link));
+    fclose(fopen(target, "w"));
+    assert_int_equal(file_atomic_open(&f, link, &e), 0);
+    fputs("new", f.stream);
+    assert_int_equal(file_atomic_commit(&f, &e), 0);
+    assert_int_equal(lstat(link, &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    assert_int_equal(file_read_text(target, text, sizeof text), 0);
+    assert_string_equal(text, "new");
+    assert_int_equal(files_in(folder), 2);
+}
+
 static void paths_that_cannot_be_written(void **state)
 {
     (void)state;
@@ -91,6 +144,10 @@ static void paths_that_cannot_be_written(void **state)
     struct file_atomic f;
     assert_int_not_equal(file_atomic_open(&f, "/nonexistent-folder/x", &e), 0);
     assert_non_null(strstr(e.text, "/nonexistent-folder/x"));
+    assert_int_equal(file_atomic_open(&f, "", &e), ERROR_USAGE);
+    assert_int_equal(file_atomic_open(&f, folder, &e), ERROR_IO);
+    assert_non_null(strstr(e.text, strerror(EISDIR)));
+    assert_int_equal(files_in(folder), 0);
     char longest[PATH_MAX + 10];
     memset(longest, 'a', sizeof longest - 1);
     longest[sizeof longest - 1] = '\0';
@@ -187,6 +244,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(atomic_files_are_whole_or_absent, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_full_disk_is_an_error_and_leaves_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_pipe_is_written_and_stays, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(of_a_link_the_target_is_replaced, set_up, tear_down),
         cmocka_unit_test_setup_teardown(paths_that_cannot_be_written, set_up, tear_down),
         cmocka_unit_test_setup_teardown(maps_refuse_what_is_not_a_file, set_up, tear_down),
         cmocka_unit_test_setup_teardown(text_files_are_cut_not_overrun, set_up, tear_down),

@@ -457,6 +457,24 @@ static void a_full_disk_leaves_nothing(void **state)
     assert_int_equal(files_like("large"), 0);
 }
 
+static int asked;
+
+static int at_the_third_piece(void)
+{
+    return ++asked >= 3;
+}
+
+static void a_build_that_is_stopped_leaves_nothing(void **state)
+{
+    (void)state;
+    char path[PATH_MAX];
+    set_hash();
+    asked = 0;
+    assert_int_equal(zoo_build_until(&large, at_the_third_piece, path, &err), ERROR_INTERRUPTED);
+    assert_int_equal(asked, 3); /* the large model has 16 pieces */
+    assert_int_equal(files_like("large"), 0);
+}
+
 static void an_unwritable_home_is_an_error(void **state)
 {
     (void)state;
@@ -526,6 +544,7 @@ int main(void)
         cmocka_unit_test(models_are_found_by_name),
         cmocka_unit_test(other_bytes_are_not_kept),
         cmocka_unit_test(a_full_disk_leaves_nothing),
+        cmocka_unit_test(a_build_that_is_stopped_leaves_nothing),
         cmocka_unit_test(an_unwritable_home_is_an_error),
         cmocka_unit_test(an_interrupted_build_can_be_repeated),
     };

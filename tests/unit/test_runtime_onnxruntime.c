@@ -2,6 +2,7 @@
  * pass, settings as they really are, no telemetry, and errors with their reason. Needs a library:
  * WATTLE_TEST_ONNXRUNTIME names it, or one is installed below $WATTLE_HOME/runtimes. The tests of
  * the OpenVINO provider likewise: WATTLE_TEST_ONNXRUNTIME_OPENVINO. */
+#include "base/file.h"
 #include "test.h"
 
 #include "base/clock.h"
@@ -354,6 +355,15 @@ static void spin_settings(void **context)
     long long release = number_of(s, "api_version");
     json_decref(reply);
     worker_free(w);
+    w = start_ort();
+    s = settings_of(w, with(load_command(net_path), "spin", json_string("short")), &reply);
+    entries = json_object_get(s, "session_entries");
+    int limited = release >= ORT_SPIN_DURATION; /* before, short is none */
+    assert_string_equal(text_of(entries, "session.intra_op.allow_spinning"), limited ? "1" : "0");
+    if (limited)
+        assert_string_equal(text_of(entries, "session.intra_op.spin_duration_us"), "250");
+    json_decref(reply);
+    worker_free(w);
     command = with(load_command(net_path), "spin", json_string("250"));
     if (release < ORT_SPIN_DURATION) {
         refuse(command, ERROR_UNSUPPORTED, "no time limit for spinning");
@@ -636,11 +646,11 @@ static void openvino_refusals(void **context)
 
 static void find_library(const char *variable, const char *package, char out[PATH_MAX])
 {
-    const char *given = getenv(variable), *wattle_home = getenv("WATTLE_HOME");
-    char pattern[PATH_MAX];
+    const char *given = getenv(variable);
+    char pattern[PATH_MAX], wattle_home[PATH_MAX];
     glob_t found;
     snprintf(out, PATH_MAX, "%s", given ? given : "");
-    if (given || !wattle_home)
+    if (given || file_home(wattle_home, &err))
         return;
     snprintf(pattern, sizeof pattern, "%s/runtimes/%s-[0-9]*/lib/python3*/site-packages/"
              "onnxruntime/capi/libonnxruntime.so.1.*", wattle_home, package);

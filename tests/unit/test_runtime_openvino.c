@@ -519,16 +519,18 @@ static void window_is_silent(void **context)
 
 static int find_library(void)
 {
-    char pattern[PATH_MAX];
+    char pattern[PATH_MAX], home[PATH_MAX];
     glob_t found;
-    const char *given = getenv("WATTLE_TEST_OPENVINO"), *home = getenv("WATTLE_HOME");
+    const char *given = getenv("WATTLE_TEST_OPENVINO");
     if (given && *given) {
         snprintf(library, sizeof library, "%s", given);
         return 1;
     }
+    if (file_home(home, &err))
+        return 0;
     snprintf(pattern, sizeof pattern,
              "%s/runtimes/openvino-*/lib*/python3*/site-packages/openvino/libs/libopenvino_c.so.*",
-             home ? home : "/nonexistent");
+             home);
     int there = !glob(pattern, 0, NULL, &found);
     if (there) {
         snprintf(library, sizeof library, "%s", found.gl_pathv[found.gl_pathc - 1]);
