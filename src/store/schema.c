@@ -183,13 +183,18 @@ struct identity {
     int64_t application, version, objects;
 };
 
+/* The three in one transaction: another process may be making the tables just now, and half of
+ * what it was before with half of what it is after looks like another program's database. */
 static int identify(sqlite3 *db, const char *path, struct identity *id, struct error *e)
 {
-    int result = sql_integer(db, "PRAGMA application_id", &id->application, e);
+    int result = sql_run(db, "SAVEPOINT identify", e);
+    if (!result)
+        result = sql_integer(db, "PRAGMA application_id", &id->application, e);
     if (!result)
         result = sql_integer(db, "PRAGMA user_version", &id->version, e);
     if (!result)
         result = sql_integer(db, "SELECT count(*) FROM sqlite_schema", &id->objects, e);
+    sqlite3_exec(db, "RELEASE identify", NULL, NULL, NULL); /* nothing was written */
     return result ? error_context(e, "cannot read '%s' as a store", path) : 0;
 }
 
