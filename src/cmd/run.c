@@ -6,6 +6,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* --- exports: opened before anything is measured, so that a bad path fails at once -------------- */
 
@@ -51,12 +53,22 @@ static int exports_distinct(const struct export *exports, size_t count, struct e
     return 0;
 }
 
+/* /dev/stdout, or the file that stdout was sent to: to write it twice would garble it. */
+static const char *export_path(const char *path)
+{
+    struct stat given, out;
+    if (path && !stat(path, &given) && !fstat(STDOUT_FILENO, &out) && !S_ISCHR(out.st_mode) &&
+        given.st_dev == out.st_dev && given.st_ino == out.st_ino)
+        return "-";
+    return path;
+}
+
 static int exports_open(struct export *exports, size_t count, const struct option_list *options,
                         struct error *e)
 {
     size_t to_stdout = 0;
     for (size_t i = 0; i < count; i++) {
-        exports[i].path = options_last(options, exports[i].option, NULL);
+        exports[i].path = export_path(options_last(options, exports[i].option, NULL));
         to_stdout += is_stdout(&exports[i]);
     }
     if (to_stdout > 1)

@@ -109,19 +109,27 @@ static void topology_of_cpuinfo(struct host_cpu *cpu, char *info, uint64_t *ids)
     count_unique(cpu, ids, count);
 }
 
-/* The scheduler knows it for this machine; a recorded tree has it in the status file. */
-static int allowed(const char *sysroot, int threads)
+/* A recorded tree has it in the status file. */
+static int allowed_in_tree(const char *sysroot, int threads)
 {
     char text[8192], list[512];
-    cpu_set_t set;
-    if (!*sysroot && !sched_getaffinity(0, sizeof set, &set))
-        return CPU_COUNT(&set);
     unsigned char cpus[SOURCE_CPU_MAX];
     source_text(sysroot, text, sizeof text, "/proc/self/status");
     if (!source_field(text, "Cpus_allowed_list", ':', list, sizeof list))
         return threads;
     int count = source_cpu_list(list, cpus);
     return count ? count : threads;
+}
+
+/* What runs, runs here: a recorded tree can only take away of what this machine's scheduler gives. */
+static int allowed(const char *sysroot, int threads)
+{
+    cpu_set_t set;
+    int here = sched_getaffinity(0, sizeof set, &set) ? 0 : CPU_COUNT(&set);
+    if (!*sysroot && here)
+        return here;
+    int there = allowed_in_tree(sysroot, threads);
+    return here && here < there ? here : there;
 }
 
 /* The same on all CPUs, or "mixed". */

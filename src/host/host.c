@@ -9,15 +9,16 @@
 #include <stdio.h>
 #include <string.h>
 
-static uint64_t meminfo_bytes(const char *sysroot, const char *key)
+/* -1 unknown: 0 bytes of swap are a fact. */
+static int64_t meminfo_bytes(const char *sysroot, const char *key)
 {
     char text[4096], value[32];
     int64_t kib;
     source_text(sysroot, text, sizeof text, "/proc/meminfo");
     if (!source_field(text, key, ':', value, sizeof value))
-        return 0;
+        return -1;
     value[strcspn(value, " ")] = '\0';
-    return text_to_int(value, key, 0, INT64_MAX / 1024, &kib, NULL) ? 0 : (uint64_t)kib * 1024;
+    return text_to_int(value, key, 0, INT64_MAX / 1024, &kib, NULL) ? -1 : kib * 1024;
 }
 
 static void read_os(char os[96], const char *sysroot)
@@ -100,7 +101,7 @@ static int fingerprint(struct host *h, const char *sysroot, const struct host_cp
         {"cpu_limit", real_or_null(place->cpu_limit)},
         {"memory_bytes", number_or_null(h->memory_bytes ? (int64_t)h->memory_bytes : -1)},
         {"memory_limit_bytes", number_or_null(place->memory_limit_bytes)},
-        {"swap_bytes", json_integer((json_int_t)meminfo_bytes(sysroot, "SwapTotal"))},
+        {"swap_bytes", number_or_null(meminfo_bytes(sysroot, "SwapTotal"))},
         {"huge_pages", text_or_null(huge_pages)},
         {"kernel", text_or_null(h->kernel)},
         {"os", text_or_null(h->os)},
@@ -120,6 +121,15 @@ static int fingerprint(struct host *h, const char *sysroot, const struct host_cp
     return failed;
 }
 
+/* Printed and stored: no control characters, and of a long path the beginning. */
+static void name_sysroot(char *name, size_t size, const char *sysroot)
+{
+    snprintf(name, size, "%s", sysroot);
+    for (char *p = name; *p; p++)
+        if (*p < ' ' || *p > '~')
+            *p = '?';
+}
+
 int host_read(struct host *h, const char *sysroot, struct error *e)
 {
     *h = (struct host){.turbo = -1};
@@ -128,6 +138,7 @@ int host_read(struct host *h, const char *sysroot, struct error *e)
     if (host_cpu_read(&cpu, sysroot))
         return error_memory(e);
     host_place_read(&place, sysroot, cpu.hypervisor);
+    name_sysroot(h->sysroot, sizeof h->sysroot, sysroot);
     snprintf(h->cpu, sizeof h->cpu, "%s", cpu.model);
     snprintf(h->isa, sizeof h->isa, "%s", cpu.isa);
     snprintf(h->governor, sizeof h->governor, "%s", cpu.governor);
@@ -137,7 +148,8 @@ int host_read(struct host *h, const char *sysroot, struct error *e)
     h->cores = cpu.cores;
     h->threads = cpu.allowed;
     h->turbo = cpu.turbo;
-    h->memory_bytes = meminfo_bytes(sysroot, "MemTotal");
+    int64_t memory_bytes = meminfo_bytes(sysroot, "MemTotal");
+    h->memory_bytes = memory_bytes > 0 ? (uint64_t)memory_bytes : 0;
     source_line(sysroot, h->kernel, sizeof h->kernel, "/proc/sys/kernel/osrelease");
     read_os(h->os, sysroot);
     if (!fingerprint(h, sysroot, &cpu, &place))
@@ -173,7 +185,7 @@ static void short_model(const char *model, char *text, size_t size)
 
 void host_title(const struct host *h, char *text, size_t size)
 {
-    char model[96], place[48] = "", packages[16] = "", threads[48] = "";
+    char model[96], place[48] = "", packages[16] = "", threads[48] = "", simulated[160] = "";
     int virtual_machine = !json_is_null(json_object_get(h->fingerprint, "hypervisor"));
     short_model(h->cpu[0] ? h->cpu : "unknown CPU", model, sizeof model);
     if (h->virtualization[0])
@@ -183,9 +195,11 @@ void host_title(const struct host *h, char *text, size_t size)
         snprintf(packages, sizeof packages, "%d x ", h->packages);
     if (h->threads && h->threads != h->cores)
         snprintf(threads, sizeof threads, ", %d thread%s", h->threads, h->threads == 1 ? "" : "s");
+    if (h->sysroot[0])
+        snprintf(simulated, sizeof simulated, "; simulated: /sys and /proc of %s", h->sysroot);
     if (h->cores)
-        snprintf(text, size, "%s%s%s, %d core%s%s", packages, model, place, h->cores,
-                 h->cores == 1 ? "" : "s", threads);
+        snprintf(text, size, "%s%s%s, %d core%s%s%s", packages, model, place, h->cores,
+                 h->cores == 1 ? "" : "s", threads, simulated);
     else
-        snprintf(text, size, "%s%s", model, place);
+        snprintf(text, size, "%s%s%s", model, place, simulated);
 }

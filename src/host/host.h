@@ -17,6 +17,7 @@ struct host {
     char kernel[96], os[96], governor[32];
     int turbo;              /* 1 on, 0 off, -1 unknown */
     char isa[32];           /* widest vector extension: "avx512_vnni", "avx2", ... */
+    char sysroot[96];       /* the tree that all of this is read from; "" the machine itself */
     json_t *fingerprint;    /* object: all of it and more (microcode, caches, limits); owned */
 };
 
@@ -24,7 +25,7 @@ struct host {
  * fields, never a failure; fails only without memory. */
 int host_read(struct host *h, const char *sysroot, struct error *e);
 void host_release(struct host *h);
-/* "AMD EPYC (virtual, kvm), 2 cores" */
+/* "AMD EPYC (virtual, kvm), 2 cores"; of a tree: "...; simulated: /sys and /proc of DIR" */
 void host_title(const struct host *h, char *text, size_t size);
 
 /* A snapshot before and after a window. */

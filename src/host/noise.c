@@ -226,6 +226,12 @@ static void judge_steal(struct judgement *j, double busy_ns, double steal_ns)
              100 * share, 100 * (invalid ? STEAL_INVALID : STEAL_SUSPECT));
 }
 
+/* Counters that stand still are those of a recorded tree; no uptime is 0 in all of them. */
+static int has_stat(const struct host_noise *n)
+{
+    return n->busy_ns || n->idle_ns || n->steal_ns;
+}
+
 static void judge_foreign(struct judgement *j, double busy_ns, double worker_ns, double wall_ns)
 {
     double foreign_ns = busy_ns - worker_ns;
@@ -277,6 +283,8 @@ enum verdict host_noise_judge(const struct host_noise *before, const struct host
     double steal_ns = grown(before->steal_ns, after->steal_ns);
     double all_ns = busy_ns + idle_ns + steal_ns;
     judge_suspend(&j, before, after);
+    if (!has_stat(before) || !has_stat(after))
+        find(&j, VERDICT_SUSPECT, "cannot tell whether other programs ran: no /proc/stat");
     judge_steal(&j, busy_ns, steal_ns);
     judge_foreign(&j, busy_ns, (double)worker_cpu_ns, grown(before->time_ns, after->time_ns));
     judge_swap(&j, before, after);

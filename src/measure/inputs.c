@@ -307,6 +307,16 @@ static int rule_from_data(struct input_rule *r, const struct onnx_value *input, 
     return error_hint(e, "in Python: x.astype('%s')", dtype_name(input->type));
 }
 
+static int is_fed(enum dtype type)
+{
+    return is_float(type) || is_integer(type) || type == DTYPE_BOOL;
+}
+
+static int type_hint(struct error *e)
+{
+    return error_hint(e, "export the model with inputs of a common type, such as float32");
+}
+
 static int make_rule(struct input_rule *r, const struct onnx_value *input,
                      const struct onnx_model *m, const struct cell *c,
                      const struct measure_options *o, struct error *e)
@@ -316,10 +326,10 @@ static int make_rule(struct input_rule *r, const struct onnx_value *input,
     if (input->type == DTYPE_STRING)
         return error_set(e, ERROR_UNSUPPORTED, "model '%s': input '%s' takes strings, which are not "
                          "fed", c->model, r->name);
-    if (!is_float(input->type) && !is_integer(input->type) && input->type != DTYPE_BOOL) {
+    if (!is_fed(input->type)) {
         error_set(e, ERROR_UNSUPPORTED, "model '%s': cannot make up input '%s' of type %s",
                   c->model, r->name, dtype_name(input->type));
-        return error_hint(e, "export the model with inputs of a common type, such as float32");
+        return type_hint(e);
     }
     if (rule_from_range(r, o) || rule_from_metadata(r, m))
         return check_rule(r, input->type, c, e);
@@ -613,10 +623,11 @@ int input_fill(const struct input_plan *p, const char *name, enum dtype type, ui
         return copy_given(rule, type, data, elements, e);
     if (rule && rule->kind == INPUT_UNKNOWN)
         rule = is_float(type) ? &standard : NULL;
-    if (!rule || (!is_float(type) && !is_integer(type) && type != DTYPE_BOOL)) {
+    if (!rule || !is_fed(type)) {
         error_set(e, ERROR_UNSUPPORTED, "cannot make up input '%s' of type %s", name,
                   dtype_name(type));
-        return error_hint(e, "give it a range: --range %s=LOW..HIGH", name);
+        return is_fed(type) ? error_hint(e, "give it a range: --range %s=LOW..HIGH", name)
+                            : type_hint(e);
     }
     if (!rule_fits(rule, type))
         return error_set(e, ERROR_USAGE, "input '%s' of type %s cannot take values %g..%g", name,

@@ -19,6 +19,14 @@ expect 0 fake --csv >(cat >"$dir/read.csv")
 for _ in $(seq 50); do [ -s "$dir/read.csv" ] && break; sleep 0.1; done
 grep -q fake "$dir/read.csv" || fail "a process substitution got nothing"
 
+# stdout by another name: the result alone.
+expect 0 fake --json /dev/stdout
+json "$dir/out" '.schema == "wattle/1"'
+fake --json /dev/stdout 2>"$dir/err" | cat >"$dir/out"
+json "$dir/out" '.schema == "wattle/1"'
+expect 2 fake --json /dev/stdout --csv -
+in_err "only one of"
+
 # Of a link the target is replaced; one that leads nowhere is an error.
 mkdir "$dir/far"
 echo old >"$dir/far/real.json"
@@ -42,10 +50,11 @@ in_err "cannot write '/dev/full'"; in_out "fake"
 
 # Closed descriptors: no message goes into what is opened in their place.
 : >"$dir/out"; : >"$dir/err"
-"${fake[@]}" --json "$dir/closed.json" 2>&- >"$dir/out" </dev/null
+"${fake[@]}" --json "$dir/closed.json" 2>&- >"$dir/out" <&-
 code=$?
-[ "$code" -eq 0 ] || fail "exit $code with stderr closed"
+[ "$code" -eq 0 ] || fail "exit $code with stdin and stderr closed"
 json "$dir/closed.json" '.campaign.finished != null'
+"${fake[@]}" --json "$dir/closed.json" 2>&- >"$dir/out" </dev/null || fail "stderr closed"
 "${fake[@]}" --json "$dir/closed.json" <&- >"$dir/out" 2>"$dir/err" || fail "stdin closed"
 "$wattle" run nonesuch 2>&- <&- >"$dir/out"
 [ $? -eq 2 ] || fail "the exit code changes with stderr closed"

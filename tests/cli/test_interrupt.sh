@@ -34,3 +34,16 @@ for signal in INT HUP; do
     in_err "interrupted"; no_out
     [ -z "$(ls "$WATTLE_HOME/models")" ] || fail "$signal: left: $(ls "$WATTLE_HOME/models")"
 done
+
+# Under nohup a hangup is nothing.
+(trap '' HUP; exec "${fake[@]}" --blocks 3 --duration 300ms) >"$dir/out" 2>"$dir/err" </dev/null &
+pid=$!
+for _ in $(seq 100); do
+    grep -q '^block' "$dir/err" && break
+    sleep 0.1
+done
+kill -HUP "$pid"
+wait "$pid"
+code=$?
+[ "$code" -eq 0 ] || fail "exit $code instead of 0 with SIGHUP ignored"
+nothing_runs

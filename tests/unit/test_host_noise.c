@@ -154,6 +154,22 @@ static void test_frequency(void **state)
     expect(VERDICT_VALID, "");
 }
 
+/* No counter is not a quiet machine; counters that stand still are a recorded tree's. */
+static void test_no_stat(void **state)
+{
+    (void)state;
+    quiet();
+    after.busy_ns = after.idle_ns = after.steal_ns = 0;
+    assert_int_equal(judge(), VERDICT_SUSPECT);
+    assert_string_equal(text, "cannot tell whether other programs ran: no /proc/stat");
+    before.busy_ns = before.idle_ns = before.steal_ns = 0;
+    assert_int_equal(judge(), VERDICT_SUSPECT);
+    quiet();
+    after.busy_ns = before.busy_ns;
+    after.idle_ns = before.idle_ns;
+    assert_int_equal(judge(), VERDICT_VALID);
+}
+
 static void test_battery(void **state)
 {
     (void)state;
@@ -212,7 +228,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_quiet), TEST(test_steal), TEST(test_foreign_load), TEST(test_swap),
         TEST(test_suspend), TEST(test_heat), TEST(test_frequency), TEST(test_battery),
-        TEST(test_worst_decides), TEST(test_snapshot),
+        TEST(test_worst_decides), TEST(test_no_stat), TEST(test_snapshot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

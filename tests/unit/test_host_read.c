@@ -9,6 +9,7 @@
 #include "meter_tree.h"
 
 #include <math.h>
+#include <sched.h>
 
 #define FIXTURES "tests/fixtures/sysroot/"
 
@@ -33,23 +34,43 @@ static long long number_of(const struct host *h, const char *key)
     return json_is_integer(value) ? json_integer_value(value) : -1;
 }
 
+/* Every title here is of a tree, which it says at its end. */
 static void expect_title(const struct host *h, const char *expected)
 {
-    char title[192];
+    char title[256], whole[256];
     host_title(h, title, sizeof title);
-    assert_string_equal(title, expected);
+    snprintf(whole, sizeof whole, "%s; simulated: /sys and /proc of %s", expected, h->sysroot);
+    assert_string_equal(title, whole);
+    assert_true(h->sysroot[0]);
+}
+
+/* What a tree allows, as far as this machine allows it. */
+static int here(int threads)
+{
+    cpu_set_t set;
+    assert_int_equal(sched_getaffinity(0, sizeof set, &set), 0);
+    return CPU_COUNT(&set) < threads ? CPU_COUNT(&set) : threads;
+}
+
+static void expect_title_threads(const struct host *h, const char *start, int cores, int threads)
+{
+    char text[160], more[32] = "";
+    if (threads != cores)
+        snprintf(more, sizeof more, ", %d thread%s", threads, threads == 1 ? "" : "s");
+    snprintf(text, sizeof text, "%s, %d cores%s", start, cores, more);
+    expect_title(h, text);
 }
 
 static void test_virtual_machine(void **state)
 {
     (void)state;
     struct host h = read_host(FIXTURES "vm");
-    expect_title(&h, "AMD EPYC (virtual, kvm, docker), 2 cores");
+    expect_title_threads(&h, "AMD EPYC (virtual, kvm, docker)", 2, here(2));
     assert_string_equal(h.cpu, "AMD EPYC");
     assert_string_equal(h.virtualization, "kvm, docker");
     assert_int_equal(h.packages, 1);
     assert_int_equal(h.cores, 2);
-    assert_int_equal(h.threads, 2);
+    assert_int_equal(h.threads, here(2));
     assert_true(h.memory_bytes == 24683656ull * 1024);
     assert_string_equal(h.kernel, "6.18.44");
     assert_string_equal(h.os, "Debian GNU/Linux 12 (bookworm)");
@@ -73,16 +94,16 @@ static void test_two_sockets(void **state)
 {
     (void)state;
     struct host h = read_host(FIXTURES "intel-2s");
-    expect_title(&h, "2 x Intel Xeon Platinum 8380, 4 cores, 6 threads");
+    expect_title_threads(&h, "2 x Intel Xeon Platinum 8380", 4, here(6));
     assert_string_equal(h.virtualization, "");
     assert_int_equal(h.packages, 2);
     assert_int_equal(h.cores, 4);
-    assert_int_equal(h.threads, 6); /* of 8: the process is bound */
+    assert_int_equal(h.threads, here(6)); /* of 8: the process is bound */
     assert_string_equal(h.governor, "performance");
     assert_int_equal(h.turbo, 0);
     assert_string_equal(h.isa, "avx512_vnni");
     assert_int_equal(number_of(&h, "threads"), 8);
-    assert_int_equal(number_of(&h, "threads_allowed"), 6);
+    assert_int_equal(number_of(&h, "threads_allowed"), here(6));
     assert_int_equal(number_of(&h, "numa_nodes"), 2);
     assert_true(json_is_true(json_object_get(h.fingerprint, "smt")));
     assert_true(json_real_value(json_object_get(h.fingerprint, "cpu_limit")) == 3.5);
@@ -97,7 +118,7 @@ static void test_desktop(void **state)
 {
     (void)state;
     struct host h = read_host(FIXTURES "amd-desktop");
-    expect_title(&h, "AMD Ryzen 7 7700X 8-Core, 7 cores, 14 threads");
+    expect_title_threads(&h, "AMD Ryzen 7 7700X 8-Core", 7, here(14));
     assert_string_equal(h.os, "Arch Linux");
     assert_string_equal(h.governor, "mixed");
     assert_int_equal(h.turbo, 1);
@@ -114,6 +135,7 @@ static void test_empty_tree(void **state)
     assert_int_equal(h.memory_bytes, 0);
     assert_int_equal(h.turbo, -1);
     assert_true(json_is_null(json_object_get(h.fingerprint, "cpu")));
+    assert_true(json_is_null(json_object_get(h.fingerprint, "swap_bytes")));
     host_release(&h);
     h = read_host("/nowhere/at/all");
     host_release(&h);
@@ -134,6 +156,7 @@ static void test_this_machine(void **state)
     assert_true(h.packages >= 1 && h.cores >= h.packages && h.threads >= 1);
     assert_true(h.memory_bytes > 1 << 20);
     assert_true(h.kernel[0]);
+    assert_null(strstr(title, "simulated"));
     host_release(&h);
 }
 
@@ -148,7 +171,7 @@ static void test_topology_of_cpuinfo(void **state)
     struct host h = read_host(tree_root);
     assert_int_equal(h.packages, 2);
     assert_int_equal(h.cores, 3);
-    assert_int_equal(h.threads, 4);
+    assert_int_equal(h.threads, here(4));
     host_release(&h);
     tree_write("/proc/cpuinfo", "processor : 0\nFeatures : fp asimd sve\n\nprocessor : 1\n");
     h = read_host(tree_root);
@@ -220,6 +243,24 @@ static void test_limits(void **state)
     host_place_read(&place, tree_root, 0);
     assert_true(place.cpu_limit == 0.5);
     assert_int_equal(place.memory_limit_bytes, 1000);
+}
+
+/* A tree of a larger machine does not make this one larger: the process bound to one CPU has one. */
+static void test_bound(void **state)
+{
+    (void)state;
+    cpu_set_t before, one;
+    assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
+    CPU_ZERO(&one);
+    for (int i = 0; i < CPU_SETSIZE && !CPU_COUNT(&one); i++)
+        if (CPU_ISSET(i, &before))
+            CPU_SET(i, &one);
+    assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+    struct host h = read_host(FIXTURES "intel-2s");
+    assert_int_equal(sched_setaffinity(0, sizeof before, &before), 0);
+    assert_int_equal(h.threads, 1);
+    assert_int_equal(number_of(&h, "threads"), 8);
+    host_release(&h);
 }
 
 static void test_cpu_lists(void **state)
@@ -297,7 +338,7 @@ int main(void)
         TEST(test_virtual_machine), TEST(test_two_sockets), TEST(test_desktop),
         TEST(test_empty_tree), TEST(test_this_machine), TEST(test_topology_of_cpuinfo),
         TEST(test_virtualization), TEST(test_container_title), TEST(test_limits),
-        TEST(test_cpu_lists), TEST(test_hostile),
+        TEST(test_bound), TEST(test_cpu_lists), TEST(test_hostile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

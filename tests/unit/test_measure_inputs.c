@@ -137,6 +137,22 @@ static void integers_need_a_range(void **state)
     assert_string_equal(e.text, "model 'm' has no input 'z'");
 }
 
+static void a_type_nobody_feeds_has_a_hint(void **state)
+{
+    (void)state;
+    const enum dtype complex64 = 14; /* as ONNX numbers it */
+    assert_int_equal(make(relu_model(NAMES("N", "8"), complex64)), ERROR_UNSUPPORTED);
+    assert_non_null(strstr(e.text, "cannot make up input 'x' of type unknown"));
+    assert_non_null(strstr(e.hint, "export the model"));
+    double data[8];
+    assert_int_equal(make(relu_model(NAMES("N", "8"), DTYPE_F32)), 0);
+    assert_int_equal(input_fill(&plan, "x", complex64, 1, 0, data, 8, &e), ERROR_UNSUPPORTED);
+    assert_non_null(strstr(e.hint, "export the model"));
+    assert_int_equal(input_fill(&plan, "z", DTYPE_I64, 1, 0, data, 8, &e), ERROR_UNSUPPORTED);
+    assert_non_null(strstr(e.hint, "--range z="));
+    input_plan_release(&plan);
+}
+
 static void indices_stay_within_their_table(void **state)
 {
     (void)state;
@@ -338,6 +354,7 @@ int main(void)
         cmocka_unit_test(other_symbols_need_a_size),
         cmocka_unit_test(a_fixed_batch_cannot_be_changed),
         cmocka_unit_test(integers_need_a_range),
+        cmocka_unit_test(a_type_nobody_feeds_has_a_hint),
         cmocka_unit_test(indices_stay_within_their_table),
         cmocka_unit_test(metadata_rules),
         cmocka_unit_test(data_depends_on_seed_set_and_name_only),
