@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "cmd/progress.h"
 #include "model/zoo.h"
+#include "worker/worker.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -36,6 +37,20 @@ static int describe_model(const struct cell *model, struct store_model *out, str
     return result;
 }
 
+/* A cached built-in model whose bytes are no longer those of the table is written anew: measured under
+ * its name it would be another model. */
+static int mend_model(const struct cell *model, struct store_model *out, struct error *e)
+{
+    const struct zoo_model *zoo = zoo_find(model->model);
+    char path[PATH_MAX];
+    if (!zoo || zoo_path(zoo, path, NULL) || strcmp(path, model->path) ||
+        !strcmp(zoo->sha256, out->sha256))
+        return 0;
+    log_warning("%s was damaged and is written anew", path);
+    int result = zoo_build_until(zoo, worker_interrupted, path, e);
+    return result ? result : describe_model(model, out, e);
+}
+
 static int plan_models(struct campaign *c, const char *const *models, size_t model_count, int build,
                        struct cell **cells, size_t *cell_count, struct error *e)
 {
@@ -47,8 +62,12 @@ static int plan_models(struct campaign *c, const char *const *models, size_t mod
         int result = request_model(models[i], build, &model, e);
         if (!result)
             result = request_cells(c->request, &model, cells, cell_count, e);
+        struct store_model *described = &c->stored.models[c->stored.model_count];
+        c->stored.model_count += build != 0;
         if (!result && build)
-            result = describe_model(&model, &c->stored.models[c->stored.model_count++], e);
+            result = describe_model(&model, described, e);
+        if (!result && build)
+            result = mend_model(&model, described, e);
         if (result)
             return result;
     }
@@ -165,8 +184,9 @@ static int same_cell(const struct cell *a, const struct cell *b)
 
 static void name_reference(const struct cell *reference, struct agreement *a)
 {
+    int versioned = reference->library[0] && reference->version[0]; /* not what is built in */
     snprintf(a->reference, sizeof a->reference, "%s:%s%s%s", reference->runtime,
-             reference->provider, reference->version[0] ? "@" : "", reference->version);
+             reference->provider, versioned ? "@" : "", versioned ? reference->version : "");
 }
 
 /* With what another cell gave, or (NULL) with --expect. A failure to get outputs is not the end: the

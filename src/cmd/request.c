@@ -464,7 +464,7 @@ static int parse_words(struct request *r, const struct option_list *options, str
     const char *require = options_last(options, OPTION_REQUIRE, NULL);
     if (require && strcmp(require, "measured"))
         return error_set(e, ERROR_USAGE, "--require '%s' is not known; it takes: measured", require);
-    r->require_measured = require != NULL;
+    r->require_measured = r->measure.require_measured = require != NULL;
     r->verify = options_given(options, OPTION_VERIFY);
     return 0;
 }

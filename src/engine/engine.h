@@ -24,11 +24,10 @@ struct wattle_engine {
     struct engine_port *inputs, *outputs;
 };
 
-/* What a run changes in the calling thread, and puts back: the OpenMP thread count, and on x86 that
- * numbers too small to be normal count as zero (they can slow a multiplication a hundredfold). */
+/* What a run changes in the calling thread, and puts back: the OpenMP thread count. How numbers too
+ * small to be normal count is left as the caller has it, like other runtimes do by default. */
 struct engine_thread_state {
     int threads;
-    unsigned mxcsr;
 };
 struct engine_thread_state engine_enter(const struct wattle_engine *g);
 void engine_leave(struct engine_thread_state before);

@@ -126,35 +126,56 @@ static int warm_up(struct session *s, struct record *r, struct error *e)
 
 /* --- the window ------------------------------------------------------------------------------- */
 
-static int keep_done(json_t *reply, struct record *r, struct error *e)
+struct done_field {
+    const char *name;
+    uint64_t *out;
+    int optional;     /* what a worker in a script cannot know: missing leaves `unknown` */
+    uint64_t unknown;
+};
+
+static int keep_fields(json_t *reply, const struct done_field *fields, size_t count,
+                       struct error *e)
 {
-    uint64_t begin_ns, end_ns, user_ns, system_ns;
-    const struct {
-        const char *name;
-        uint64_t *out;
-    } fields[] = {
-        {"runs", &r->runs},
-        {"begin_ns", &begin_ns},
-        {"end_ns", &end_ns},
-        {"user_ns", &user_ns},
-        {"system_ns", &system_ns},
-        {"minor_faults", &r->minor_faults},
-        {"major_faults", &r->major_faults},
-        {"voluntary_switches", &r->voluntary_switches},
-        {"involuntary_switches", &r->involuntary_switches},
-        {"rss_peak_bytes", &r->rss_peak_bytes},
-    };
-    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+    for (size_t i = 0; i < count; i++) {
+        *fields[i].out = fields[i].unknown;
+        if (fields[i].optional && !json_object_get(reply, fields[i].name))
+            continue;
         int result = reply_u64(reply, fields[i].name, fields[i].out, e);
         if (result)
             return result;
     }
+    return 0;
+}
+
+static double seconds_or_nan(uint64_t ns)
+{
+    return ns == RECORD_UNKNOWN ? NAN : (double)ns / 1e9;
+}
+
+static int keep_done(json_t *reply, struct record *r, struct error *e)
+{
+    uint64_t begin_ns, end_ns, user_ns, system_ns;
+    const struct done_field fields[] = {
+        {"runs", &r->runs, 0, 0},
+        {"begin_ns", &begin_ns, 0, 0},
+        {"end_ns", &end_ns, 0, 0},
+        {"user_ns", &user_ns, 1, RECORD_UNKNOWN},
+        {"system_ns", &system_ns, 1, RECORD_UNKNOWN},
+        {"minor_faults", &r->minor_faults, 1, RECORD_UNKNOWN},
+        {"major_faults", &r->major_faults, 1, RECORD_UNKNOWN},
+        {"voluntary_switches", &r->voluntary_switches, 1, RECORD_UNKNOWN},
+        {"involuntary_switches", &r->involuntary_switches, 1, RECORD_UNKNOWN},
+        {"rss_peak_bytes", &r->rss_peak_bytes, 1, 0},
+    };
+    int result = keep_fields(reply, fields, sizeof fields / sizeof *fields, e);
+    if (result)
+        return result;
     if (end_ns <= begin_ns || r->runs == 0)
         return error_set(e, ERROR_FORMAT, "worker reports %llu runs in a window of %lld ns",
                          (unsigned long long)r->runs, (long long)(end_ns - begin_ns));
     r->wall_s = (double)(end_ns - begin_ns) / 1e9;
-    r->user_s = (double)user_ns / 1e9;
-    r->system_s = (double)system_ns / 1e9;
+    r->user_s = seconds_or_nan(user_ns);
+    r->system_s = seconds_or_nan(system_ns);
     return 0;
 }
 
@@ -201,8 +222,10 @@ static int go(struct session *s, struct meter_set *meters, struct record *r, str
     if (!result)
         result = worker_receive(s->worker, window_max_ns(o) + o->timeout_ns, meters->tick_ns,
                                 meters_sample, meters, &reply, e);
-    meters_end(meters);
+    int unmeasured = meters_end(meters, result ? NULL : e);
     host_noise_read(&r->noise_after, o->sysroot ? o->sysroot : "");
+    if (!result)
+        result = unmeasured;
     if (!result)
         result = keep_done(reply, r, e);
     if (!result)
@@ -240,12 +263,34 @@ static void find(struct record *r, enum verdict verdict, const char *text)
         r->verdict = verdict;
 }
 
+/* The meters must span the window and no more, or the joules are those of something else. Their
+ * first reading may wait 50 ms for a counter's edge, and the last comes after a message. */
+static void judge_span(struct record *r)
+{
+    static const double SHARE = 0.02, SLACK_S = 0.1;
+    char text[160];
+    if (r->energy_meter < 0)
+        return;
+    double more_s = r->meters[r->energy_meter].energy.seconds - r->wall_s;
+    if (fabs(more_s) <= SHARE * r->wall_s + SLACK_S)
+        return;
+    snprintf(text, sizeof text, "the meters were read %.1f s %s the %.1f s of inference: do not stop "
+             "wattle while it measures", fabs(more_s), more_s > 0 ? "beyond" : "short of", r->wall_s);
+    find(r, VERDICT_INVALID, text);
+}
+
 static void judge(const struct measure_options *o, struct record *r)
 {
-    uint64_t cpu_ns = (uint64_t)((r->user_s + r->system_s) * 1e9);
+    double cpu_s = r->user_s + r->system_s;
+    /* Unknown: all that was busy may be the worker's own. */
+    uint64_t cpu_ns = isnan(cpu_s) ? UINT64_MAX : (uint64_t)(cpu_s * 1e9);
     enum verdict noise = host_noise_judge(&r->noise_before, &r->noise_after, cpu_ns, r->reasons);
     if (noise > r->verdict)
         r->verdict = noise;
+    if (isnan(cpu_s))
+        find(r, VERDICT_SUSPECT, "cannot tell whether other programs ran: the worker gave no CPU "
+                                 "time");
+    judge_span(r);
     if (!r->warmup_stable)
         find(r, VERDICT_SUSPECT, "latency still had a slope after warm-up: use a longer --warmup");
     if (r->runs < o->min_runs)

@@ -23,6 +23,7 @@ struct measure_options {
     int input_sets;            /* distinct buffers the window goes through, default 4 */
     const char *sysroot;
     double tdp_w;
+    int require_measured;      /* an estimate is no figure: a block without a counter's fails */
     const struct measure_range *ranges;
     size_t range_count;
     const struct data *data;   /* --input: tensors for some or all inputs; NULL: all are made up */

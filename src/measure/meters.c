@@ -33,6 +33,8 @@ static int open_one(struct meter_set *m, const char *name, const struct wattle_m
     rm->domain_count = domains;
     for (size_t i = 0; i < domains; i++)
         rm->domains[i] = *wattle_meter_domain(meter, i);
+    m->counts[m->count - 1] = wattle_meter_usable(meter) && domains &&
+                              rm->domains[0].provenance != WATTLE_ESTIMATED;
     wattle_meter_estimate_box(meter, &rm->box);
     uint64_t poll_ns = wattle_meter_poll_ns(meter);
     if (poll_ns && poll_ns / 2 < m->tick_ns)
@@ -43,7 +45,8 @@ static int open_one(struct meter_set *m, const char *name, const struct wattle_m
 int meters_open(struct meter_set *m, const struct measure_options *o, struct worker *w,
                 struct record *r, struct error *e)
 {
-    *m = (struct meter_set){.record = r, .tick_ns = NS_PER_S};
+    *m = (struct meter_set){.record = r, .tick_ns = NS_PER_S,
+                            .require_measured = o->require_measured};
     struct wattle_meter_options options = {.size = sizeof options,
                                            .sysroot = o->sysroot,
                                            .tdp_w = o->tdp_w,
@@ -87,7 +90,34 @@ void meters_sample(void *meter_set)
         wattle_meter_read(m->meters[i], next_sample(&m->record->meters[i]));
 }
 
-void meters_end(struct meter_set *m)
+static int has_figure(const struct meter_set *m, const struct record_meter *rm)
+{
+    return rm->energy.provenance != WATTLE_NONE &&
+           !(m->require_measured && rm->energy.provenance == WATTLE_ESTIMATED);
+}
+
+/* A counter worked when the block began and gave no figure: another meter's is not what was meant. */
+static void lost_counter(struct record *r, const struct record_meter *rm)
+{
+    char text[400];
+    snprintf(text, sizeof text, "the counter %s was lost in the window: %s", rm->name,
+             rm->energy.reason);
+    json_array_append_new(r->reasons, json_string(text));
+    if (r->verdict < VERDICT_SUSPECT)
+        r->verdict = VERDICT_SUSPECT;
+}
+
+static int no_figure(const struct meter_set *m, struct error *e)
+{
+    struct record *r = m->record;
+    snprintf(r->energy_reason, sizeof r->energy_reason, "%.190s",
+             m->count ? r->meters[0].energy.reason : "no meter is compiled in");
+    if (!m->require_measured)
+        return 0;
+    return error_set(e, ERROR_UNSUPPORTED, "energy was not measured: %s", r->energy_reason);
+}
+
+int meters_end(struct meter_set *m, struct error *e)
 {
     struct record *r = m->record;
     meters_sample(m);
@@ -96,12 +126,14 @@ void meters_end(struct meter_set *m)
         struct record_meter *rm = &r->meters[i];
         wattle_meter_energy(m->meters[i], rm->samples,
                             rm->samples + (rm->sample_count - 1) * rm->domain_count, &rm->energy);
-        if (r->energy_meter < 0 && rm->energy.provenance != WATTLE_NONE)
+        if (r->energy_meter >= 0)
+            continue;
+        if (has_figure(m, rm))
             r->energy_meter = (int)i;
+        else if (m->counts[i])
+            lost_counter(r, rm);
     }
-    if (r->energy_meter < 0)
-        snprintf(r->energy_reason, sizeof r->energy_reason, "%.190s",
-                 m->count ? r->meters[0].energy.reason : "no meter is compiled in");
+    return r->energy_meter < 0 ? no_figure(m, e) : 0;
 }
 
 /* Gives back what the samples did not need. */

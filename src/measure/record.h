@@ -25,6 +25,8 @@ struct record_meter {
     struct wattle_energy energy;       /* of the window */
 };
 
+#define RECORD_UNKNOWN UINT64_MAX /* a count that the worker did not give */
+
 struct record {
     int64_t number;            /* block of its cell, 1.. */
     uint64_t started_ns;       /* CLOCK_REALTIME: a date */
@@ -43,9 +45,10 @@ struct record {
 
     uint64_t runs;             /* inferences (of one batch) in the window */
     double wall_s;             /* of the window */
-    double user_s, system_s;   /* CPU time of the worker in the window */
+    double user_s, system_s;   /* CPU time of the worker in the window; NaN: it gave none */
+    /* Each RECORD_UNKNOWN where the worker gave none. */
     uint64_t minor_faults, major_faults, voluntary_switches, involuntary_switches;
-    uint64_t rss_peak_bytes;
+    uint64_t rss_peak_bytes;   /* 0 unknown */
     uint64_t device_memory_peak_bytes; /* held on accelerators after the window; 0 not known */
     char device_memory_reason[192];    /* why not known; "" where no accelerator is used */
     uint64_t *latency_ns;      /* [latency_count], in order; the newest if the ring overflowed */

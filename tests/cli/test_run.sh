@@ -29,6 +29,12 @@ json "$dir/a.json" '.cells[0] | .load_ms > 0 and .first_ms > 0 and .latency_ms.p
 json "$dir/a.json" '.cells[0].model | .parameters == 3504872 and (.sha256 | length == 64)'
 in_out "outputs agree with builtin:reference"
 
+# A cached file that is damaged is not measured under the model's name.
+printf 'xx' | dd of="$WATTLE_HOME/models/mobilenet_v2.onnx" bs=1 seek=5000000 conv=notrunc status=none
+expect 0 "$wattle" run mobilenet_v2 -r builtin -t 1 "${quick[@]}" --json "$dir/d.json"
+in_err "was damaged and is written anew"
+json "$dir/d.json" '.cells[0].model.parameters == 3504872'
+
 # The same file under another name is the same model; --verify compares with the reference.
 cp "$WATTLE_HOME/models/mobilenet_v2.onnx" "$dir/mine.onnx"
 expect 0 "$wattle" run "$dir/mine.onnx" -r builtin -b 2 "${quick[@]}" --verify --json -

@@ -393,6 +393,32 @@ static void inputs_are_bound_and_unbound(void **state)
 }
 
 /* Outputs hold the last run's result while the next input is written, and runs repeat exactly. */
+/* Numbers too small to be normal are numbers, in every thread, as in the reference. */
+static void small_numbers_are_kept(void **state)
+{
+    (void)state;
+    enum { ROWS = 4096 };
+    static const char *const names[] = {"cpu", "reference"};
+    struct onnx_writer *w = onnx_writer_new("tiny");
+    onnx_writer_input(w, "x", DTYPE_F32, NAMES("N", "8"));
+    onnx_writer_node(w, "Relu", "cut", NAMES("x"), "r");
+    onnx_writer_node(w, "Neg", "turned", NAMES("x"), "n");
+    onnx_writer_output(w, "r", DTYPE_F32, NAMES("N", "8"));
+    onnx_writer_output(w, "n", DTYPE_F32, NAMES("N", "8"));
+    finish(w, "tiny.onnx");
+    for (size_t p = 0; p < 2; p++) {
+        struct wattle_engine *e = load(path_of("tiny.onnx"), (struct request){names[p], 2, 0, ROWS, 0});
+        float *x = wattle_engine_input_data(e, 0);
+        for (size_t i = 0; i < ROWS * WIDTH; i++)
+            x[i] = 1e-40f;
+        run(e);
+        const float *r = wattle_engine_output_data(e, 0), *n = wattle_engine_output_data(e, 1);
+        for (size_t i = 0; i < ROWS * WIDTH; i++)
+            assert_true(r[i] == 1e-40f && n[i] == -1e-40f && r[i] > 0);
+        wattle_engine_free(e);
+    }
+}
+
 static void runs_repeat_exactly(void **state)
 {
     (void)state;
@@ -620,6 +646,7 @@ int main(void)
         cmocka_unit_test(activations_stay_in_range),
         cmocka_unit_test(inputs_are_bound_and_unbound),
         cmocka_unit_test(runs_repeat_exactly),
+        cmocka_unit_test(small_numbers_are_kept),
         cmocka_unit_test(engines_are_independent),
         cmocka_unit_test(profile_tells_the_truth),
         cmocka_unit_test(untuned_loads_are_alike),
