@@ -118,6 +118,10 @@ $(BUILD)/tools/%: tests/tools/%.c
 check-cli: $(program) $(libraries) $(BUILD)/tools/sysroot_writer
 	BUILD=$(BUILD) tests/run $(cli_tests)
 
+# Where a GPU and ONNX Runtime for it are; elsewhere it says what is missing.
+check-gpu: $(program)
+	BUILD=$(BUILD) tests/gpu/check.sh
+
 check-folders:
 	tools/check-folders
 
@@ -139,4 +143,4 @@ clean:
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
-.PHONY: all run check build-tests check-all check-unit check-cli check-folders check-clang check-tidy check-long clean
+.PHONY: all run check build-tests check-all check-unit check-cli check-gpu check-folders check-clang check-tidy check-long clean

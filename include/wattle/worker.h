@@ -42,6 +42,9 @@
  *     -> {"ok":true,"state":"done","runs":N,"begin_ns":N,"end_ns":N,"user_ns":N,"system_ns":N,
  *         "minor_faults":N,"major_faults":N,"voluntary_switches":N,"involuntary_switches":N,
  *         "rss_peak_bytes":N}
+ *     may have "device_memory_peak_bytes":N: the memory the worker holds on accelerators, read once
+ *     after the window (so a peak only of what is never given back during it); or, where there is
+ *     an accelerator whose memory is not known, "device_memory_reason":"text"
  *     begin_ns and end_ns are CLOCK_MONOTONIC. Between them the worker runs inferences over its
  *     input sets in turn and stores latencies, and does nothing else: no allocation, no I/O.
  *   {"op":"quit"}

@@ -66,6 +66,7 @@ size_t command_options(const struct command *c, struct option_spec *specs);
 /* The table of what is found, for `wattle runtimes` and `wattle doctor`. */
 struct found_list;
 void runtimes_print_found(const struct found_list *list);
+void runtimes_print_gpus(void); /* one line: those seen through NVML, or why none */
 
 /* 1, 2, 5 or 130: how the kind of a failure becomes an exit code. */
 int exit_code_of(const struct error *e);

@@ -77,6 +77,7 @@ static int print_runtimes(struct error *e)
         return result;
     printf("\nruntimes\n");
     runtimes_print_found(&list);
+    runtimes_print_gpus();
     found_release(&list);
     return 0;
 }

@@ -4,15 +4,17 @@
 #include "base/buffer.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "report/format.h"
 #include "runtime/found.h"
 #include "runtime/install.h"
+#include "runtime/nvml.h"
 #include "worker/worker.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { PIP_ARGUMENT_MAX = 48, INDENT = 4 };
+enum { PIP_ARGUMENT_MAX = 48, INDENT = 4, GPU_TEXT_MAX = 1024 };
 
 /* --- list ------------------------------------------------------------------------------------- */
 
@@ -51,6 +53,13 @@ void runtimes_print_found(const struct found_list *list)
             print_found(&list->items[i]);
 }
 
+void runtimes_print_gpus(void)
+{
+    char text[GPU_TEXT_MAX], line[GPU_TEXT_MAX];
+    nvml_describe(text, sizeof text);
+    printf("\nGPUs (NVIDIA): %s\n", format_utf8(text, 1, line, sizeof line));
+}
+
 static int is_found(const struct found_list *list, const struct package *p)
 {
     for (size_t i = 0; i < list->count; i++)
@@ -79,6 +88,7 @@ static int print_list(struct error *e)
     if (result)
         return result;
     runtimes_print_found(&list);
+    runtimes_print_gpus();
     print_known(&list);
     found_release(&list);
     return 0;

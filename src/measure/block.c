@@ -179,6 +179,16 @@ static int keep_done(json_t *reply, struct record *r, struct error *e)
     return 0;
 }
 
+/* Most workers have no accelerator and say nothing of one. */
+static int keep_device_memory(json_t *reply, struct record *r, struct error *e)
+{
+    if (json_object_get(reply, "device_memory_peak_bytes"))
+        return reply_u64(reply, "device_memory_peak_bytes", &r->device_memory_peak_bytes, e);
+    copy_text(r->device_memory_reason, sizeof r->device_memory_reason, reply,
+              "device_memory_reason");
+    return 0;
+}
+
 static int keep_latencies(struct worker *w, struct record *r, struct error *e)
 {
     size_t capacity = r->runs < LATENCY_MAX ? (size_t)r->runs : LATENCY_MAX;
@@ -218,6 +228,8 @@ static int go(struct session *s, struct meter_set *meters, struct record *r, str
         result = unmeasured;
     if (!result)
         result = keep_done(reply, r, e);
+    if (!result)
+        result = keep_device_memory(reply, r, e);
     if (!result)
         result = keep_latencies(s->worker, r, e);
     json_decref(reply);

@@ -49,6 +49,8 @@ struct record {
     /* Each RECORD_UNKNOWN where the worker gave none. */
     uint64_t minor_faults, major_faults, voluntary_switches, involuntary_switches;
     uint64_t rss_peak_bytes;   /* 0 unknown */
+    uint64_t device_memory_peak_bytes; /* held on accelerators after the window; 0 not known */
+    char device_memory_reason[192];    /* why not known; "" where no accelerator is used */
     uint64_t *latency_ns;      /* [latency_count], in order; the newest if the ring overflowed */
     size_t latency_count;
 

@@ -58,7 +58,8 @@ static const char columns[] =
     "load_ms,first_ms,latency_count,latency_min_ms,latency_p50_ms,latency_p90_ms,latency_p95_ms,"
     "latency_p99_ms,percentile_reason,latency_ci95_low_ms,latency_ci95_high_ms,ci95_reason,"
     "throughput_per_s,cpu_s_per_inference,cpu_user_s_per_inference,cpu_system_s_per_inference,"
-    "cpu_percent,rss_peak_bytes,context_switches_per_inference,page_faults_per_inference,"
+    "cpu_percent,rss_peak_bytes,device_memory_peak_bytes,device_memory_reason,"
+    "context_switches_per_inference,page_faults_per_inference,"
     "energy_provenance,energy_meter,energy_j_per_inference,energy_low_j_per_inference,"
     "energy_high_j_per_inference,energy_reason,rank,rank_reason,ratio,ratio_low,ratio_high,"
     "agreement_ok,agreement_reference,agreement_max_rel_error,agreement_detail,verdict,"
@@ -116,6 +117,8 @@ static void put_times(struct row *w)
     put_number(w, s->cpu_system_s);
     put_number(w, s->cpu_percent);
     put_number(w, s->rss_peak_bytes);
+    put_number(w, s->device_memory_peak_bytes);
+    put_text(w, s->device_memory_reason);
     put_number(w, s->context_switches);
     put_number(w, s->page_faults);
 }

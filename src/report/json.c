@@ -173,6 +173,17 @@ static void set_latency(struct object o, const struct summary *s)
     set_text(latency, "ci95_reason", s->ci95_reason);
 }
 
+/* One reason for two numbers; the load is never there. */
+static void set_gpu(struct object o, const struct summary *s)
+{
+    const char *reason = s->device_memory_reason;
+    set(o, "gpu_percent", json_null());
+    set_bytes(o, "device_memory_peak_bytes", s->device_memory_peak_bytes);
+    if (isfinite(s->device_memory_peak_bytes))
+        reason = "the load of a GPU is not measured by this version";
+    set_text(o, "gpu_reason", reason ? reason : "the runtime reports no accelerator to measure");
+}
+
 static void set_rates(struct object o, const struct summary *s)
 {
     set_number(o, "throughput_per_s", s->throughput_per_s);
@@ -183,9 +194,7 @@ static void set_rates(struct object o, const struct summary *s)
     set_bytes(o, "rss_peak_bytes", s->rss_peak_bytes);
     set_number(o, "context_switches_per_inference", s->context_switches);
     set_number(o, "page_faults_per_inference", s->page_faults);
-    set(o, "gpu_percent", json_null());
-    set(o, "device_memory_peak_bytes", json_null());
-    set_text(o, "gpu_reason", "no accelerator is measured by this version");
+    set_gpu(o, s);
 }
 
 /* Joules of a domain between the first and the last reading of a block's window. */

@@ -28,6 +28,8 @@ struct summary {
     double cpu_s, cpu_user_s, cpu_system_s; /* per inference (one run of a whole batch) */
     double cpu_percent;           /* 100 = one core busy */
     double rss_peak_bytes;        /* largest */
+    double device_memory_peak_bytes; /* largest of what was held after a window; NaN */
+    const char *device_memory_reason; /* why not known; NULL also where no accelerator is told of */
     double context_switches, page_faults; /* per inference */
     enum wattle_provenance provenance;
     double j, j_low, j_high;      /* per inference (one run of a whole batch) */

@@ -209,6 +209,18 @@ static int median_of(struct maker *m, const struct store_cell *c,
     return 0;
 }
 
+/* One block that knows is enough; 0 is not known. */
+static void add_device_memory(struct summary *s, const struct record *r)
+{
+    double bytes = (double)r->device_memory_peak_bytes;
+    if (bytes > 0 && !(s->device_memory_peak_bytes >= bytes))
+        s->device_memory_peak_bytes = bytes;
+    if (isfinite(s->device_memory_peak_bytes))
+        s->device_memory_reason = NULL;
+    else if (!s->device_memory_reason && r->device_memory_reason[0])
+        s->device_memory_reason = r->device_memory_reason;
+}
+
 static void fill_rates(struct summary *s)
 {
     const struct store_cell *c = s->cell;
@@ -222,6 +234,7 @@ static void fill_rates(struct summary *s)
         cpu += r->user_s + r->system_s;
         if (r->rss_peak_bytes && !(s->rss_peak_bytes >= (double)r->rss_peak_bytes))
             s->rss_peak_bytes = (double)r->rss_peak_bytes;
+        add_device_memory(s, r);
     }
     s->throughput_per_s = wall > 0 ? runs * (double)c->cell.batch / wall : NAN;
     s->cpu_percent = wall > 0 ? 100 * cpu / wall : NAN;
@@ -411,8 +424,8 @@ static int summarise(struct maker *m, const struct store_cell *cell, struct summ
 {
     *s = (struct summary){.cell = cell};
     double *const missing[] = {&s->min_ms, &s->p50_ms, &s->p90_ms, &s->p95_ms, &s->p99_ms,
-                               &s->ci95_low_ms, &s->ci95_high_ms, &s->rss_peak_bytes, &s->j,
-                               &s->j_low, &s->j_high, &s->ratio, &s->ratio_low, &s->ratio_high};
+                               &s->ci95_low_ms, &s->ci95_high_ms, &s->rss_peak_bytes,
+                               &s->device_memory_peak_bytes, &s->j, &s->j_low, &s->j_high, &s->ratio, &s->ratio_low, &s->ratio_high};
     for (size_t i = 0; i < sizeof missing / sizeof *missing; i++)
         *missing[i] = NAN;
     struct reasons list = {.count = 0};

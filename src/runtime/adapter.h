@@ -12,7 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { ADAPTER_TENSOR_MAX = 64, ADAPTER_DIM_MAX = 16, ADAPTER_RANK_MAX = 8 };
+enum { ADAPTER_TENSOR_MAX = 64, ADAPTER_DIM_MAX = 16, ADAPTER_RANK_MAX = 8,
+       ADAPTER_REASON_MAX = 192 };
 
 struct adapter_dim {
     const char *symbol;
@@ -95,6 +96,10 @@ struct adapter {
     /* The last run's output, valid until the next run; fills *tensor's dims and bytes anew. */
     const void *(*output)(void *state, size_t index, struct adapter_tensor *tensor);
     void (*unload)(void *state);      /* NULL is fine */
+    /* The memory this process holds on accelerators now; asked after the window. Returns -1 with a
+     * reason when it is not known, an empty one when the model uses none. NULL: uses none, or has
+     * no way to tell. */
+    int (*device_memory)(void *state, uint64_t *bytes, char reason[ADAPTER_REASON_MAX]);
     /* The clock that times this runtime, in ns; NULL is CLOCK_MONOTONIC. Only the fake runtime has
      * its own, so that tests know every latency to the nanosecond. */
     uint64_t (*now_ns)(void *state);

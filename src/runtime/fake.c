@@ -26,6 +26,7 @@ struct script {
     int64_t latency_us, drift_us, slow_first_us, jitter_us, load_us;
     int64_t crash_at_run, hang_at_run, kill_at_run, exit_at_run, fail_at_run;
     int64_t allocate_in_run, write_in_run, int_input, log_bytes;
+    int64_t device_bytes; /* memory on an accelerator that it does not have; -1: unknown */
     double wrong_output;
     char work[8];  /* none, sleep, burn */
     char oom[8];   /* "", load, run */
@@ -92,6 +93,7 @@ INTEGER(allocate_in_run, 0, 1)
 INTEGER(write_in_run, 0, 1)
 INTEGER(int_input, 0, 1)
 INTEGER(log_bytes, 0, 1 << 20)
+INTEGER(device_bytes, -1, INT64_MAX)
 TEXT(work, " none sleep burn ")
 TEXT(oom, " load run ")
 TEXT(crash, " segv abort ")
@@ -108,7 +110,7 @@ static const struct adapter_option known[] = {
     OPTION(load_us),      OPTION(crash_at_run),    OPTION(hang_at_run),   OPTION(kill_at_run),
     OPTION(exit_at_run),  OPTION(fail_at_run),     OPTION(oom),           OPTION(wrong_output),
     OPTION(work),         OPTION(allocate_in_run), OPTION(write_in_run),  OPTION(int_input),
-    OPTION(log),          OPTION(log_bytes),       OPTION(crash),
+    OPTION(log),          OPTION(log_bytes),       OPTION(crash),         OPTION(device_bytes),
 };
 
 static void probe(struct adapter_probe *out)
@@ -326,6 +328,16 @@ static const void *output(void *state, size_t index, struct adapter_tensor *tens
     return f->y;
 }
 
+/* The reason is as foreign as a driver's may be. */
+static int device_memory(void *state, uint64_t *bytes, char reason[ADAPTER_REASON_MAX])
+{
+    const struct fake *f = state;
+    *bytes = (uint64_t)f->script.device_bytes;
+    snprintf(reason, ADAPTER_REASON_MAX, "%s",
+             f->script.device_bytes < 0 ? "the fake device does not tell: \xff" : "");
+    return f->script.device_bytes > 0 ? 0 : -1;
+}
+
 /* "wrong" adds 0.5 to one element of its output; "broken" cannot be loaded. */
 static const char *const providers[] = {"cpu", "wrong", "broken", NULL};
 static const char *const precisions[] = {"f32", NULL};
@@ -344,4 +356,5 @@ const struct adapter adapter_fake = {
     .output = output,
     .unload = unload,
     .now_ns = now_ns,
+    .device_memory = device_memory,
 };

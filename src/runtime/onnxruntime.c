@@ -1,5 +1,6 @@
 /* onnxruntime.c: ONNX Runtime and its execution providers as a runtime. */
 #include "runtime/adapters.h"
+#include "runtime/nvml.h"
 #include "runtime/ort.h"
 
 #include <dirent.h>
@@ -197,6 +198,16 @@ static const void *output(void *state, size_t index, struct adapter_tensor *tens
     return ort_output(state, index, tensor);
 }
 
+_Static_assert((int)ADAPTER_REASON_MAX >= (int)NVML_REASON_MAX, "reasons fit");
+
+/* Tensors on a device here mean CUDA's or TensorRT's. */
+static int device_memory(void *state, uint64_t *bytes, char reason[ADAPTER_REASON_MAX])
+{
+    const struct ort *o = state;
+    reason[0] = '\0';
+    return o->device ? nvml_own_memory(bytes, reason) : -1;
+}
+
 static const char *const precisions[] = {"f32", NULL};
 
 const struct adapter adapter_onnxruntime = {
@@ -211,4 +222,5 @@ const struct adapter adapter_onnxruntime = {
     .run = run,
     .output = output,
     .unload = unload,
+    .device_memory = device_memory,
 };

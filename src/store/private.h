@@ -23,8 +23,9 @@ struct store {
     "number, started_ns, error_code, error_text, error_hint, log, runtime_version, library, "      \
     "provider, settings, environment, shapes, load_ms, first_ms, warmup_runs, warmup_s, "          \
     "warmup_stable, runs, wall_s, user_s, system_s, minor_faults, major_faults, "                  \
-    "voluntary_switches, involuntary_switches, rss_peak_bytes, energy_meter, energy_reason, "      \
-    "verdict, reasons, latency_count, latencies_zstd"
+    "voluntary_switches, involuntary_switches, rss_peak_bytes, device_memory_peak_bytes, "         \
+    "device_memory_reason, energy_meter, energy_reason, verdict, reasons, latency_count, "         \
+    "latencies_zstd"
 #define NOISE_COLUMNS                                                                              \
     "time_ns, boottime_ns, busy_ns, idle_ns, steal_ns, swap_in_pages, swap_out_pages, "            \
     "throttle_count, load_1min, frequency_mhz, temperature_c"

@@ -229,6 +229,8 @@ static void get_block_counts(struct sql *q, struct record *r)
     r->voluntary_switches = sql_get_u64(q);
     r->involuntary_switches = sql_get_u64(q);
     r->rss_peak_bytes = sql_get_u64(q);
+    r->device_memory_peak_bytes = sql_get_u64(q);
+    sql_get_text(q, r->device_memory_reason, sizeof r->device_memory_reason);
 }
 
 static int get_latencies(struct loader *l, struct sql *q, struct record *r)

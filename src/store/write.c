@@ -261,6 +261,8 @@ static void put_block_counts(struct sql *q, const struct record *r)
     sql_put_u64(q, r->voluntary_switches);
     sql_put_u64(q, r->involuntary_switches);
     sql_put_u64(q, r->rss_peak_bytes);
+    sql_put_u64(q, r->device_memory_peak_bytes);
+    sql_put_text(q, r->device_memory_reason);
 }
 
 static int put_block_row(sqlite3 *db, int64_t cell_id, const struct record *r, const void *frame,
@@ -270,7 +272,7 @@ static int put_block_row(sqlite3 *db, int64_t cell_id, const struct record *r, c
     sql_open(&q, db, "block",
              "INSERT INTO block (cell_id, " BLOCK_COLUMNS ")"
              " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
-             " ?, ?, ?, ?, ?, ?, ?, ?)", e);
+             " ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", e);
     sql_put_int(&q, cell_id);
     sql_put_int(&q, r->number);
     sql_put_u64(&q, r->started_ns);

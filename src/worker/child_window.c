@@ -2,6 +2,7 @@
  * one number in memory that was touched before: no allocation, no I/O, no formatting. */
 #include "worker/child.h"
 #include "worker/field.h"
+#include "worker/printable.h"
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -241,6 +242,19 @@ static int put_done(json_t *reply, const struct span *s, const struct rusage *a,
     return code;
 }
 
+/* After the window: asking a driver takes time and memory. Foreign texts are made fit for JSON. */
+static int put_device_memory(const struct child *c, json_t *reply, struct error *e)
+{
+    char reason[ADAPTER_REASON_MAX] = "", text[ADAPTER_REASON_MAX];
+    uint64_t bytes = 0;
+    if (!c->adapter->device_memory)
+        return 0;
+    if (!c->adapter->device_memory(c->state, &bytes, reason))
+        return child_put(reply, "device_memory_peak_bytes", json_integer((json_int_t)bytes), e);
+    printable(reason, strnlen(reason, sizeof reason - 1), text);
+    return text[0] ? child_put(reply, "device_memory_reason", json_string(text), e) : 0;
+}
+
 int child_go(struct child *c, json_t *command, json_t *reply, struct error *e)
 {
     (void)command;
@@ -257,5 +271,7 @@ int child_go(struct child *c, json_t *command, json_t *reply, struct error *e)
     if (c->hook)
         c->hook(0);
     getrusage(RUSAGE_SELF, &after);
-    return code ? code : put_done(reply, &s, &before, &after, e);
+    if (!code)
+        code = put_done(reply, &s, &before, &after, e);
+    return code ? code : put_device_memory(c, reply, e);
 }

@@ -8,7 +8,7 @@
  *     FAKE_ORT_FAIL      a slot whose function fails, after telling the log why
  *     FAKE_ORT_TYPE      element type of x (1)      FAKE_ORT_KIND   1 tensor, 2 sequence, ...
  *     FAKE_ORT_RANK      rank of x (2)              FAKE_ORT_DIM    first size of x (2)
- *     FAKE_ORT_NODES     "openvino:3,cpu:2": nodes by provider
+ *     FAKE_ORT_NODES     "openvino:3,cpu:2": nodes by provider (-DNODES, or "cpu:1")
  *     FAKE_ORT_DEVICES   devices that a registered plug-in brings (0)
  *
  * fake_ort_live() is the number of objects that were made and not released.
@@ -20,6 +20,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#ifndef NODES
+#define NODES "cpu:1"
+#endif
 
 enum { SLOTS = 512, SIZE = 3, ROWS = 2, ELEMENTS = ROWS * SIZE, GRAPHS_MAX = 4 };
 
@@ -402,7 +406,7 @@ static void read_graphs(void)
                                         "WebGpuExecutionProvider", "cuda", "CUDAExecutionProvider"};
     const char *text = getenv("FAKE_ORT_NODES");
     graph_count = 0;
-    for (const char *at = text ? text : "cpu:1"; at && graph_count < GRAPHS_MAX;) {
+    for (const char *at = text ? text : NODES; at && graph_count < GRAPHS_MAX;) {
         const char *colon = strchr(at, ':'), *comma = strchr(at, ',');
         struct graph *g = &graphs[graph_count];
         for (size_t i = 0; i < sizeof names / sizeof *names; i += 2)

@@ -147,6 +147,8 @@ static void sample_record(struct record *r, int64_t number, size_t latencies, si
     r->voluntary_switches = sample_u64();
     r->involuntary_switches = sample_u64();
     r->rss_peak_bytes = sample_u64();
+    r->device_memory_peak_bytes = sample_u64();
+    snprintf(r->device_memory_reason, sizeof r->device_memory_reason, "not \"told\" \xc3\xa9");
     r->latency_count = latencies;
     if (latencies)
         r->latency_ns = malloc(latencies * sizeof *r->latency_ns);
@@ -310,6 +312,8 @@ static void same_record(const struct record *a, const struct record *b)
     SAME(a, b, voluntary_switches);
     SAME(a, b, involuntary_switches);
     SAME(a, b, rss_peak_bytes);
+    SAME(a, b, device_memory_peak_bytes);
+    SAME_TEXT(a, b, device_memory_reason);
     SAME(a, b, latency_count);
     if (a->latency_count)
         assert_memory_equal(a->latency_ns, b->latency_ns, a->latency_count * sizeof(uint64_t));

@@ -59,6 +59,34 @@ static void times_are_pooled_over_blocks(void **context)
     store_campaign_release(&c);
 }
 
+/* The largest of the blocks that know; a reason only where none does. */
+static void device_memory(void **context)
+{
+    (void)context;
+    struct store_campaign c;
+    struct report r;
+    make_campaign(&c, 1);
+    struct store_cell *cell = add_cell(&c, "some", "cuda");
+    strcpy(add_done(cell, 10, 10, 0.01)->device_memory_reason, "not told");
+    add_done(cell, 10, 10, 0.01)->device_memory_peak_bytes = 500;
+    add_done(cell, 10, 10, 0.01)->device_memory_peak_bytes = 700;
+    strcpy(add_done(cell, 10, 10, 0.01)->device_memory_reason, "not told");
+    cell = add_cell(&c, "none", "cuda");
+    add_done(cell, 10, 10, 0.01);
+    strcpy(add_done(cell, 10, 10, 0.01)->device_memory_reason, "first reason");
+    strcpy(add_done(cell, 10, 10, 0.01)->device_memory_reason, "second reason");
+    add_done(add_cell(&c, "builtin", "cpu"), 10, 10, 0.01);
+    make(&r, &c);
+    near(find(&r, "some")->device_memory_peak_bytes, 700);
+    assert_null(find(&r, "some")->device_memory_reason);
+    assert_true(isnan(find(&r, "none")->device_memory_peak_bytes));
+    assert_string_equal(find(&r, "none")->device_memory_reason, "first reason");
+    assert_true(isnan(find(&r, "builtin")->device_memory_peak_bytes));
+    assert_null(find(&r, "builtin")->device_memory_reason);
+    report_release(&r);
+    store_campaign_release(&c);
+}
+
 static void throughput_counts_samples(void **context)
 {
     (void)context;
@@ -366,6 +394,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(times_are_pooled_over_blocks),
+        cmocka_unit_test(device_memory),
         cmocka_unit_test(throughput_counts_samples),
         cmocka_unit_test(percentiles_need_samples),
         cmocka_unit_test(interval_is_over_blocks),

@@ -17,7 +17,7 @@ const struct adapter adapter_builtin = {
     .name = "builtin", .providers = no_names, .precisions = no_names};
 
 static struct error err;
-static char folder[64], library[128], not_library[128], site_library[160];
+static char folder[64], library[128], not_library[128], site_library[160], nvml_library[128];
 static const float x[6] = {1, 2, 3, 4, 5, 6};
 static const void *const inputs[] = {x};
 
@@ -321,6 +321,38 @@ static void device_provider(void **context)
     assert_int_equal(counter("fake_ort_live"), 0);
 }
 
+/* What the adapter tells of the device's memory, with NVIDIA's library played by a stub that is
+ * loaded already and so is the one that its name finds. */
+static void device_memory(void **context)
+{
+    (void)context;
+    void *state;
+    struct adapter_loaded loaded;
+    char reason[ADAPTER_REASON_MAX] = "?";
+    uint64_t bytes = 0;
+    struct adapter_request r = request("cpu");
+    void *nvml = dlopen(nvml_library, RTLD_NOW | RTLD_LOCAL);
+    assert_non_null(nvml);
+    setenv("FAKE_NVML_MEMORY", "1:734003200", 1);
+    assert_int_equal(load(&r, &state, &loaded), 0);
+    assert_int_equal(adapter_onnxruntime.device_memory(state, &bytes, reason), -1);
+    assert_string_equal(reason, ""); /* no device, nothing to explain */
+    adapter_onnxruntime.unload(state);
+    setenv("FAKE_ORT_NODES", "cuda:7", 1);
+    r = request("cuda");
+    assert_int_equal(load(&r, &state, &loaded), 0);
+    assert_int_equal(adapter_onnxruntime.device_memory(state, &bytes, reason), 0);
+    assert_int_equal(bytes, 734003200);
+    setenv("FAKE_NVML_MEMORY", "1:-1", 1);
+    assert_int_equal(adapter_onnxruntime.device_memory(state, &bytes, reason), -1);
+    assert_in(reason, "does not tell the memory");
+    adapter_onnxruntime.unload(state);
+    unsetenv("FAKE_ORT_NODES");
+    unsetenv("FAKE_NVML_MEMORY");
+    assert_int_equal(dlclose(nvml), 0);
+    assert_int_equal(counter("fake_ort_live"), 0);
+}
+
 static void providers_fail_with_the_reason(void **context)
 {
     (void)context;
@@ -485,17 +517,19 @@ static void probe_loads_nothing(void **context)
 static int setup(void **context)
 {
     (void)context;
-    char command[768];
+    char command[1024];
     snprintf(folder, sizeof folder, "/tmp/wattle-ort-XXXXXX");
     if (!mkdtemp(folder))
         return -1;
     snprintf(library, sizeof library, "%s/libonnxruntime.so.1", folder);
+    snprintf(nvml_library, sizeof nvml_library, "%s/libnvidia-ml.so.1", folder);
     snprintf(not_library, sizeof not_library, "%s/empty.so", folder);
     snprintf(command, sizeof command,
              "cc -std=c17 -D_GNU_SOURCE -shared -fPIC -o %s tests/tools/fake_ort.c && "
-             "cc -shared -o %s -x c /dev/null && "
+             "cc -std=c17 -D_GNU_SOURCE -shared -fPIC -Wl,-soname,libnvidia-ml.so.1 -o %s "
+             "tests/tools/fake_nvml.c && cc -shared -o %s -x c /dev/null && "
              "mkdir -p %s/site/onnxruntime/capi %s/site/nvidia/cublas/lib",
-             library, not_library, folder, folder);
+             library, nvml_library, not_library, folder, folder);
     snprintf(site_library, sizeof site_library, "%s/site/onnxruntime/capi/libonnxruntime.so.1",
              folder);
     return system(command);
@@ -522,6 +556,7 @@ int main(void)
         cmocka_unit_test(types_and_shapes),
         cmocka_unit_test(free_dimension),
         cmocka_unit_test(device_provider),
+        cmocka_unit_test(device_memory),
         cmocka_unit_test(providers_fail_with_the_reason),
         cmocka_unit_test(fallback_is_loud),
         cmocka_unit_test(options_are_refused),

@@ -56,6 +56,36 @@ static void whole_block(void **context)
     worker_free(w);
 }
 
+/* The last reply of a whole block whose runtime tells this of a device. */
+static json_t *go_with_device(const char *device_bytes)
+{
+    struct worker *w = start_fake(json_pack("{s:s,s:s}", "work", "none", "device_bytes",
+                                            device_bytes), NULL, 0);
+    done(w, span_command("window", 1, MS(10), MS(1000)));
+    json_t *r = call(w, op("go"));
+    worker_free(w);
+    return r;
+}
+
+/* A number, or why there is none, or neither: never a number that means nothing. */
+static void device_memory(void **context)
+{
+    (void)context;
+    json_t *r = go_with_device("734003200");
+    assert_int_equal(number(r, "device_memory_peak_bytes"), 734003200);
+    assert_null(json_object_get(r, "device_memory_reason"));
+    json_decref(r);
+    r = go_with_device("-1");
+    assert_null(json_object_get(r, "device_memory_peak_bytes"));
+    assert_string_equal(json_string_value(json_object_get(r, "device_memory_reason")),
+                        "the fake device does not tell: ?");
+    json_decref(r);
+    r = go_with_device("0");
+    assert_null(json_object_get(r, "device_memory_peak_bytes"));
+    assert_null(json_object_get(r, "device_memory_reason"));
+    json_decref(r);
+}
+
 /* min_ns AND min_runs, or max_ns. */
 static void window_ends_where_it_should(void **context)
 {
@@ -357,6 +387,7 @@ int main(int argc, char **argv)
     WORKER_MAIN
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole_block),
+        cmocka_unit_test(device_memory),
         cmocka_unit_test(window_ends_where_it_should),
         cmocka_unit_test(drift_and_slow_first),
         cmocka_unit_test(ring_overflow_keeps_the_newest),
