@@ -168,14 +168,22 @@ static double system_of(const struct record *r)
     return r->system_s / (double)r->runs;
 }
 
+/* Of two kinds together, a run; NaN where the worker gave one of them not. */
+static double per_run(const struct record *r, uint64_t one, uint64_t other)
+{
+    if (one == RECORD_UNKNOWN || other == RECORD_UNKNOWN)
+        return NAN;
+    return ((double)one + (double)other) / (double)r->runs;
+}
+
 static double switches_of(const struct record *r)
 {
-    return ((double)r->voluntary_switches + (double)r->involuntary_switches) / (double)r->runs;
+    return per_run(r, r->voluntary_switches, r->involuntary_switches);
 }
 
 static double faults_of(const struct record *r)
 {
-    return ((double)r->minor_faults + (double)r->major_faults) / (double)r->runs;
+    return per_run(r, r->minor_faults, r->major_faults);
 }
 
 /* Mean over completed blocks, each counting once: the block is what is repeated, not the run. */
