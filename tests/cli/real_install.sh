@@ -33,7 +33,7 @@ done
 # Every one of them on one model; verdicts on a CI machine are not the question.
 "$wattle" run tests/fixtures/onnx/ir3.onnx -b 2 -t 1 --blocks 1 --duration 200ms --warmup 100ms -q \
     -r builtin,onnxruntime@1.31.1,onnxruntime@1.32.0,onnxruntime:openvino,openvino \
-    --json "$work/run.json" || [ $? -eq 3 ] || failed "a run with all of them"
+    --store "$work/run.db" --json "$work/run.json" || [ $? -eq 3 ] || failed "a run with all of them"
 jq -e '[.cells[] | select(.error == null)] | length == 5' "$work/run.json" >/dev/null ||
     failed "not five runtimes: $(jq -c '[.cells[] | [.runtime.name, .runtime.version, .error]]' "$work/run.json")"
 jq -e '[.cells[].agreement.ok] | all(. != false)' "$work/run.json" >/dev/null || failed "outputs differ"
