@@ -50,6 +50,10 @@ static int because(char reason[NVML_REASON_MAX], const char *format, ...)
     return -1;
 }
 
+#ifdef __clang_analyzer__ /* it does not follow variable arguments: tell it that this is never 0 */
+#define because(...) ((because)(__VA_ARGS__), -1)
+#endif
+
 /* "NVIDIA's library cannot start: Driver/library version mismatch (18)" */
 static int refused(const struct nvml *n, int status, char reason[NVML_REASON_MAX], const char *what)
 {
