@@ -39,6 +39,7 @@ program := $(BUILD)/wattle
 archives := $(FOLDERS:%=$(BUILD)/lib/%.a)
 libraries := $(BUILD)/libwattle-engine.a $(BUILD)/libwattle-meter.a
 sources := $(wildcard src/*.c src/*/*.c src/*/*/*.c)
+scripts := $(sort $(wildcard tools/python/*.py tools/zoo/*.py tools/shim/*.cpp))
 cli_tests := $(sort $(wildcard tests/cli/test_*.sh))
 unit_sources := $(wildcard $(UNIT:%=tests/unit/%.c))
 unit_tests := $(unit_sources:tests/unit/%.c=$(BUILD)/tests/%)
@@ -48,7 +49,8 @@ all: $(program) $(libraries)
 # Objects of one folder become one archive; the program and each test take what they need of them.
 define folder
 objects_$(1) := $(patsubst src/%.c,$(BUILD)/obj/%.o,$(wildcard src/$(1)/*.c src/$(1)/*/*.c)) \
-                $(if $(filter model,$(1)),$(BUILD)/obj/gen/onnx.pb-c.o)
+                $(if $(filter model,$(1)),$(BUILD)/obj/gen/onnx.pb-c.o) \
+                $(if $(filter runtime,$(1)),$(BUILD)/obj/gen/scripts.o)
 $(BUILD)/lib/$(1).a: $$(objects_$(1))
 	$$(call quiet,AR,$$@) mkdir -p $$(@D) && rm -f $$@ && $(AR) rcs $$@ $$^
 endef
@@ -64,6 +66,13 @@ $(BUILD)/gen/onnx.pb-c.c $(BUILD)/gen/onnx.pb-c.h &: src/model/onnx.proto
 
 $(BUILD)/obj/gen/onnx.pb-c.o: $(BUILD)/gen/onnx.pb-c.c
 	$(call quiet,CC,$<) mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(CFLAGS) -Wno-pedantic -Wno-shadow -c -o $@ $<
+
+# The Python and C++ sources that the program brings; a change of their list is seen too.
+$(BUILD)/gen/scripts.S: $(scripts) tools/embed tools/python tools/zoo tools/shim
+	$(call quiet,GEN,$@) mkdir -p $(BUILD)/gen && tools/embed $(scripts) >$@
+
+$(BUILD)/obj/gen/scripts.o: $(BUILD)/gen/scripts.S
+	$(call quiet,AS,$<) mkdir -p $(@D) && $(CC) -c -o $@ $<
 
 # The main program keeps its test hook visible (-rdynamic): see src/worker/child.c.
 $(program): $(BUILD)/obj/main.o $(archives)

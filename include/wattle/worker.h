@@ -18,7 +18,8 @@
  *     -> {"ok":true,"protocol":1,"worker":"wattle 0.1.0"}
  *   {"op":"load","runtime":"builtin","provider":"cpu","model":"/path/m.onnx","devices":[],
  *    "threads":2,"batch":1,"precision":"f32","spin":"short","dims":{"N":1},"options":{}}
- *     may have "library":"/path/lib.so" (the runtime's installation), "provider_library":"",
+ *     may have "variant":"eager" (a way in which the runtime runs models),
+ *     "library":"/path/lib.so" (the runtime's installation), "provider_library":"",
  *     "require_provider":0 (1: no other provider may take over a node), and "shapes":
  *     {"input":[1,3,224,224]}, the whole sizes of inputs
  *     -> {"ok":true,"load_ns":N,"runtime":"builtin","version":"0.1.0","library":"...",

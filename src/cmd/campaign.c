@@ -177,6 +177,8 @@ static struct cell reference_for(const struct campaign *c, size_t i)
 static int same_cell(const struct cell *a, const struct cell *b)
 {
     return same_inputs(a, b) && !strcmp(a->runtime, b->runtime) &&
+           !strcmp(a->variant, b->variant) && !strcmp(a->form, b->form) &&
+           !strcmp(a->command, b->command) && !strcmp(a->devices, b->devices) &&
            !strcmp(a->library, b->library) && !strcmp(a->provider, b->provider) &&
            !strcmp(a->provider_library, b->provider_library) && a->threads == b->threads &&
            !strcmp(a->precision, b->precision);

@@ -80,15 +80,27 @@ static int parse_names(struct request *r, const char *text, struct error *e)
     return result;
 }
 
-static int add_target(struct request *r, const struct found *found, const char *provider,
-                      struct error *e)
+/* What is measured when -r names no way to run: the adapter's first. */
+static const char *default_variant(const struct found *f)
+{
+    return f->adapter->variants ? f->adapter->variants[0] : found_variant(f);
+}
+
+static const char *chosen_variant(const struct found *f, const struct runtime_name *name)
+{
+    return found_has_variant(f, name->variant) ? name->variant : default_variant(f);
+}
+
+static int add_target(struct request *r, const struct found *found, const char *variant,
+                      const char *provider, struct error *e)
 {
     for (size_t i = 0; i < r->target_count; i++)
-        if (r->targets[i].found == found && !strcmp(r->targets[i].provider, provider))
+        if (r->targets[i].found == found && !strcmp(r->targets[i].provider, provider) &&
+            !strcmp(r->targets[i].variant, variant))
             return 0;
     if (r->target_count == REQUEST_LIST_MAX)
         return error_set(e, ERROR_USAGE, "more than %d runtimes and providers", REQUEST_LIST_MAX);
-    r->targets[r->target_count++] = (struct request_target){found, provider};
+    r->targets[r->target_count++] = (struct request_target){found, variant, provider};
     return 0;
 }
 
@@ -114,7 +126,7 @@ static int all_targets(struct request *r, struct error *e)
             log_detail("runtime %s %s left out: %s", f->adapter->name, f->version, f->reason);
         for (size_t k = 0; k < f->default_count && f->usable && !result; k++)
             if (!is_chosen(r, f, f->providers[k]))
-                result = add_target(r, f, f->providers[k], e);
+                result = add_target(r, f, default_variant(f), f->providers[k], e);
     }
     return result;
 }
@@ -122,7 +134,8 @@ static int all_targets(struct request *r, struct error *e)
 /* A variant that no package is called by is a provider. */
 static const char *meant_provider(const struct found *f, const struct runtime_name *name)
 {
-    int is_provider = name->variant[0] && strcmp(found_variant(f), name->variant) != 0;
+    int is_provider = name->variant[0] && strcmp(found_variant(f), name->variant) != 0 &&
+                      !found_has_variant(f, name->variant);
     return is_provider ? name->variant : NULL;
 }
 
@@ -135,7 +148,7 @@ static int named_targets(struct request *r, const struct runtime_name *name, str
         return (int)e->code;
     const char *meant = meant_provider(best, name);
     if (meant)
-        return add_target(r, best, meant, e);
+        return add_target(r, best, default_variant(best), meant, e);
     int result = 0;
     for (size_t i = 0; i < r->found.count && !result; i++) {
         const struct found *f = name->variant[0] ? best : &r->found.items[i];
@@ -147,7 +160,7 @@ static int named_targets(struct request *r, const struct runtime_name *name, str
             for (size_t t = before; t < r->target_count; t++)
                 known |= !strcmp(r->targets[t].provider, f->providers[k]);
             if (!known)
-                result = add_target(r, f, f->providers[k], e);
+                result = add_target(r, f, chosen_variant(f, name), f->providers[k], e);
         }
     }
     return result;
@@ -166,7 +179,7 @@ static int provider_targets(struct request *r, const struct runtime_name *names,
         for (size_t n = 0; n < count; n++) {
             const struct found *f = found_pick(&r->found, &names[n], r->providers[i], e);
             known |= f != NULL;
-            if (f && add_target(r, f, r->providers[i], e))
+            if (f && add_target(r, f, chosen_variant(f, &names[n]), r->providers[i], e))
                 return (int)e->code;
         }
         if (known)
@@ -226,7 +239,7 @@ static int plugin_targets(struct request *r, struct error *e)
         if (!has_name(f->adapter->providers, "plugin"))
             return error_set(e, ERROR_USAGE, "runtime %s takes no provider library",
                              f->adapter->name);
-        result = add_target(r, f, "plugin", e);
+        result = add_target(r, f, chosen_variant(f, &names[i]), "plugin", e);
     }
     return result;
 }
@@ -610,7 +623,7 @@ static void fill_cell(const struct request *r, const struct request_target *t, s
 {
     const struct found *f = t->found;
     snprintf(c->runtime, sizeof c->runtime, "%s", f->adapter->name);
-    snprintf(c->variant, sizeof c->variant, "%s", found_variant(f));
+    snprintf(c->variant, sizeof c->variant, "%s", t->variant);
     snprintf(c->version, sizeof c->version, "%s", f->version);
     snprintf(c->library, sizeof c->library, "%s", f->library);
     snprintf(c->provider, sizeof c->provider, "%s", t->provider);
@@ -629,8 +642,8 @@ static int same_cell(const struct cell *a, const struct cell *b)
 {
     return a->batch == b->batch && a->threads == b->threads && !strcmp(a->path, b->path) &&
            (*a->path || !strcmp(a->model, b->model)) && !strcmp(a->runtime, b->runtime) &&
-           !strcmp(a->version, b->version) && !strcmp(a->library, b->library) &&
-           !strcmp(a->provider, b->provider);
+           !strcmp(a->variant, b->variant) && !strcmp(a->version, b->version) &&
+           !strcmp(a->library, b->library) && !strcmp(a->provider, b->provider);
 }
 
 /* A cell asked for twice is measured once. */

@@ -10,9 +10,10 @@
 
 enum { REQUEST_LIST_MAX = 64 };
 
-/* What -r and --provider come to: an installation and one of its providers. */
+/* What -r and --provider come to: an installation, a way to run it and one of its providers. */
 struct request_target {
     const struct found *found;
+    const char *variant;         /* found_variant, or one of the adapter's */
     const char *provider;
 };
 

@@ -79,26 +79,56 @@ static json_t *shapes_json(const struct input_plan *p)
     return shapes;
 }
 
+/* "0+1" as ["0","1"]. */
+static json_t *devices_json(const struct cell *c)
+{
+    json_t *devices = json_array();
+    for (const char *at = c->devices; *at; at += *at == '+') {
+        size_t size = strcspn(at, "+");
+        json_array_append_new(devices, json_stringn(at, size));
+        at += size;
+    }
+    return devices;
+}
+
+static const char *model_path(const struct cell *c)
+{
+    return c->artifact[0] ? c->artifact : c->path;
+}
+
+static int start_worker(struct session *s, const struct adapter_command *command,
+                        json_t *environment, struct error *e)
+{
+    const char *argv[ADAPTER_ARGUMENT_MAX + 1] = {NULL};
+    for (size_t i = 0; i < command->count; i++)
+        argv[i] = command->arguments[i];
+    struct worker_spec spec = {.argv = command->count ? argv : NULL, .environment = environment};
+    return worker_start(&spec, &s->worker, e);
+}
+
 static int start(struct session *s, struct error *e)
 {
     const struct cell *c = s->cell;
     const struct adapter *adapter = adapter_find(c->runtime);
     if (!adapter)
         return error_set(e, ERROR_USAGE, "unknown runtime '%s'", c->runtime);
-    struct adapter_request request = {.model = c->path, .library = c->library,
-                                      .provider = c->provider,
+    struct adapter_request request = {.model = model_path(c), .variant = c->variant,
+                                      .library = c->library, .provider = c->provider,
                                       .provider_library = c->provider_library,
                                       .require_provider = c->require_provider,
                                       .precision = c->precision, .spin = c->spin,
                                       .threads = c->threads, .batch = c->batch};
     struct adapter_environment environment = {.variables = json_object()};
-    int result = environment.variables ? 0 : error_memory(e);
+    struct adapter_command *command = calloc(1, sizeof *command);
+    int result = environment.variables && command ? 0 : error_memory(e);
     if (!result && adapter->environment)
         result = adapter->environment(&request, &environment, e);
-    struct worker_spec spec = {.environment = environment.variables};
+    if (!result && adapter->command)
+        result = adapter->command(&request, command, e);
     if (!result)
-        result = worker_start(&spec, &s->worker, e);
+        result = start_worker(s, command, environment.variables, e);
     json_decref(environment.variables);
+    free(command);
     return result;
 }
 
@@ -107,12 +137,12 @@ static int load(struct session *s, struct error *e)
     const struct cell *c = s->cell;
     json_t *options = json_loads(c->options[0] ? c->options : "{}", 0, NULL);
     json_t *command = json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:[], s:i, s:I, s:s, s:s, s:o, s:o, s:o}", "op",
-        "load", "runtime", c->runtime, "library", c->library, "provider", c->provider,
-        "provider_library", c->provider_library, "require_provider", c->require_provider, "model",
-        c->path, "devices", "threads", c->threads, "batch", (json_int_t)c->batch, "precision",
-        c->precision, "spin", c->spin, "dims", dims_json(&s->plan), "shapes",
-        shapes_json(&s->plan), "options", options);
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:o, s:i, s:I, s:s, s:s, s:o, s:o, s:o}", "op",
+        "load", "runtime", c->runtime, "variant", c->variant, "library", c->library, "provider",
+        c->provider, "provider_library", c->provider_library, "require_provider",
+        c->require_provider, "model", model_path(c), "devices", devices_json(c), "threads",
+        c->threads, "batch", (json_int_t)c->batch, "precision", c->precision, "spin", c->spin,
+        "dims", dims_json(&s->plan), "shapes", shapes_json(&s->plan), "options", options);
     if (!command)
         return error_memory(e);
     return session_call(s, command, 0, &s->loaded, e);

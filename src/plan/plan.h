@@ -8,7 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { PLAN_DIM_MAX = 16, PLAN_NAME_MAX = 64, PLAN_CELL_MAX = 4096 };
+enum { PLAN_DIM_MAX = 16, PLAN_NAME_MAX = 64, PLAN_CELL_MAX = 4096,
+       PLAN_COMMAND_MAX = 1024 };
 
 struct plan_dim {
     char symbol[PLAN_NAME_MAX];
@@ -21,10 +22,12 @@ struct cell {
     char path[PATH_MAX];
     char format[16];             /* "onnx" */
     char runtime[PLAN_NAME_MAX]; /* "builtin" */
-    char variant[32];            /* of the installation: "openvino" of onnxruntime-openvino; "" */
+    char variant[32];            /* "openvino" of onnxruntime-openvino, "aoti" of pytorch; "" */
     char version[32];            /* of the installation that was chosen */
     char library[PATH_MAX];      /* of it; "" when built in */
+    char command[PLAN_COMMAND_MAX]; /* of --worker: then the runtime is "worker"; "" */
     char provider[PLAN_NAME_MAX];
+    char devices[64];            /* ids of the provider's devices, joined by '+': "0+1"; "" */
     char provider_library[PATH_MAX]; /* plug-in provider to register; "" */
     int require_provider;        /* nodes on another provider are an error */
     char precision[16];
@@ -35,6 +38,10 @@ struct cell {
     size_t dim_count;
     char options[512];           /* provider options as a JSON object, "{}" when none */
     char shapes[512];            /* the user's --shape: JSON object NAME -> [sizes], "{}" when none */
+    char form[16];               /* "native": the network in the runtime's own idiom, same weights;
+                                    "converted": made from the file by a converter; "": the file */
+    char artifact[PATH_MAX];     /* what the worker loads in place of path (runtime/prepare.h); "" */
+    char how[256];               /* it was made: converters and versions; "" */
     uint64_t gap_ns;             /* the worker sleeps this long between two requests */
 };
 

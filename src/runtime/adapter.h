@@ -9,11 +9,12 @@
 #include "base/error.h"
 
 #include <jansson.h>
+#include <limits.h>
 #include <stddef.h>
 #include <stdint.h>
 
 enum { ADAPTER_TENSOR_MAX = 64, ADAPTER_DIM_MAX = 16, ADAPTER_RANK_MAX = 8,
-       ADAPTER_REASON_MAX = 192 };
+       ADAPTER_REASON_MAX = 192, ADAPTER_ARGUMENT_MAX = 6 };
 
 struct adapter_dim {
     const char *symbol;
@@ -30,10 +31,13 @@ struct adapter_shape {
 
 /* What the parent asks for. Strings live as long as the adapter. */
 struct adapter_request {
-    const char *model;      /* path */
+    const char *model;      /* path: the user's file, or what was prepared of it (prepare.h) */
+    const char *variant;    /* one of the adapter's variants; "" where it has none */
     const char *library;    /* of the installation the parent chose (found.h); "" when built in */
     const char *provider;   /* one of the adapter's providers */
     const char *provider_library; /* plug-in execution provider to register; "" for none */
+    const char *const *devices; /* ids of the provider's devices, "0"; none: its first one */
+    size_t device_count;        /* several work together as one */
     int require_provider;   /* 1: nodes that fall back to another provider are an error */
     const char *precision;  /* "f32" */
     const char *spin;       /* "short" (at most 0.25 ms), "off", "default" or microseconds */
@@ -76,16 +80,28 @@ struct adapter_environment {
     json_t *variables;      /* object: NAME -> VALUE */
 };
 
+/* A program that is the worker in wattle's place, found in $PATH unless it has a slash. */
+struct adapter_command {
+    char arguments[ADAPTER_ARGUMENT_MAX][PATH_MAX];
+    size_t count;           /* 0: wattle's own worker */
+};
+
 struct adapter {
     const char *name;                 /* "builtin" */
     const char *title;                /* one line for `wattle doctor` */
     const char *const *providers;     /* NULL-terminated; the first is the default */
     const char *const *precisions;    /* NULL-terminated; the first is the default */
+    const char *const *variants;      /* ways to run a model, NULL-terminated, the first is the
+                                         default; NULL when there is only one */
+    int takes_devices;                /* a request may name devices */
     int hidden;                       /* not part of "every runtime" (fake) */
     void (*probe)(struct adapter_probe *out);
     /* The variables that must be set before the runtime is loaded: threads and spinning. */
     int (*environment)(const struct adapter_request *r, struct adapter_environment *out,
                        struct error *e);
+    /* The program that speaks the worker protocol for this variant; NULL or a count of 0: wattle's
+     * own worker, with the functions below. In the parent, before the worker is started. */
+    int (*command)(const struct adapter_request *r, struct adapter_command *out, struct error *e);
     int (*load)(const struct adapter_request *r, void **state, struct adapter_loaded *out,
                 struct error *e);
     /* data[i] is input i, valid and unchanged until the next bind. Called between runs, also inside

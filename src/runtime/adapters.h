@@ -7,6 +7,7 @@
 extern const struct adapter adapter_builtin;
 extern const struct adapter adapter_onnxruntime;
 extern const struct adapter adapter_openvino;
+extern const struct adapter adapter_pytorch;
 extern const struct adapter adapter_fake;
 
 /* options.c: reads a request's options (an object of strings) against a table of known names, so

@@ -330,6 +330,14 @@ const char *found_variant(const struct found *f)
     return p ? p->variant : "";
 }
 
+int found_has_variant(const struct found *f, const char *variant)
+{
+    for (const char *const *v = f->adapter->variants; v && *v; v++)
+        if (!strcmp(*v, variant))
+            return 1;
+    return 0;
+}
+
 static int is_runtime(const struct found *f, const struct runtime_name *name)
 {
     const struct package *p = package_find(f->package);
@@ -348,7 +356,9 @@ static int is_variant(const struct found *f, const char *variant, int by_provide
 {
     if (!*variant)
         return 1;
-    return by_provider ? has_provider(f, variant) : !strcmp(found_variant(f), variant);
+    if (by_provider)
+        return has_provider(f, variant);
+    return !strcmp(found_variant(f), variant) || found_has_variant(f, variant);
 }
 
 int found_matches(const struct found *f, const struct runtime_name *name)
@@ -388,10 +398,19 @@ static size_t list_versions(const struct found_list *list, const struct runtime_
     return n;
 }
 
+/* pytorch:eager is a way of pytorch, whatever package brings it. */
+static int is_way(const struct runtime_name *name)
+{
+    struct found f = {.adapter = adapter_find(name->runtime)};
+    return f.adapter && found_has_variant(&f, name->variant);
+}
+
 static int not_installed(const struct found_list *list, const struct runtime_name *name,
                          struct error *e)
 {
     const struct package *p = package_of(name->runtime, name->variant);
+    if (!p && is_way(name))
+        p = package_of(name->runtime, "");
     struct buffer versions;
     buffer_init(&versions, 300);
     size_t n = list_versions(list, name, &versions);

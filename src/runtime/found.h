@@ -46,9 +46,12 @@ struct runtime_name {
 int runtime_name_parse(const char *text, struct runtime_name *name, struct error *e);
 
 /* VARIANT is what the package's name has after the runtime's ("openvino" of onnxruntime-openvino),
- * or else the name of a provider, so that a row's label can be typed. VERSION may be the beginning
+ * or a way in which the runtime runs models ("eager" of pytorch), or else the name of a provider, so
+ * that a row's label can be typed. VERSION may be the beginning
  * of one: 1.31 is any 1.31.x. */
 const char *found_variant(const struct found *f);
+/* Whether it is one of the ways in which the runtime itself runs models ("eager" of pytorch). */
+int found_has_variant(const struct found *f, const char *variant);
 /* Whether it is usable and the name can mean it. */
 int found_matches(const struct found *f, const struct runtime_name *name);
 

@@ -19,6 +19,12 @@ static const struct package_provider openvino_providers[] = {
     {NULL, NULL, 0},
 };
 
+static const struct package_provider pytorch_providers[] = {
+    {"cpu", NULL, 0},
+    {"cuda", "libtorch_cuda.so", 0},
+    {NULL, NULL, 0},
+};
+
 static const struct package_provider no_providers[] = {{NULL, NULL, 0}};
 
 /* These libraries stand alone: what their Python modules want besides is left out. */
@@ -43,6 +49,10 @@ static const struct package all[] = {
      .provider = "cpu", .title = "Intel's OpenVINO", .arguments = alone,
      .wheel = "openvino/libs/libopenvino_c.so.*", .library = "libopenvino_c.so*",
      .providers = openvino_providers, .formats = "onnx ir tflite savedmodel tfgraph"},
+    {.name = "pytorch", .variant = "", .version = "2.13.0", .adapter = "pytorch",
+     .provider = "cpu", .title = "PyTorch", .wheel = "torch/lib/libtorch_cpu.so",
+     .library = "libtorch_cpu.so", .providers = pytorch_providers,
+     .formats = "onnx aoti exported torchscript python"},
     {.name = "onnxruntime-ep-openvino", .variant = "ep-openvino", .version = "1.8.1",
      .title = "plug-in provider: OpenVINO (Intel hardware only)",
      .wheel = "onnxruntime_ep_openvino/libonnxruntime_providers_openvino_plugin.so", PLUGIN},

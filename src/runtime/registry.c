@@ -7,6 +7,7 @@ static const struct adapter *const adapters[] = {
     &adapter_builtin,
     &adapter_onnxruntime,
     &adapter_openvino,
+    &adapter_pytorch,
     &adapter_fake,
     NULL,
 };

@@ -6,6 +6,8 @@
 
 #include <wattle/worker.h>
 
+enum { CHILD_DEVICE_MAX = 16 };
+
 struct window {
     uint64_t min_runs, min_ns, max_ns, gap_ns;
 };
@@ -16,6 +18,7 @@ struct child {
     json_t *request;                 /* the "load" command: the adapter's strings live in it */
     struct adapter_dim dims[ADAPTER_DIM_MAX];
     struct adapter_shape shapes[ADAPTER_TENSOR_MAX];
+    const char *devices[CHILD_DEVICE_MAX];
     struct adapter_loaded loaded;
 
     struct wattle_ring *ring;

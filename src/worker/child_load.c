@@ -106,6 +106,8 @@ static int read_names(json_t *command, const struct adapter *a, struct adapter_r
 {
     int code = field_text(command, "model", NULL, &r->model, e);
     if (!code)
+        code = field_text(command, "variant", "", &r->variant, e);
+    if (!code)
         code = field_text(command, "provider", a->providers[0], &r->provider, e);
     if (!code)
         code = field_text(command, "precision", a->precisions[0], &r->precision, e);
@@ -115,11 +117,32 @@ static int read_names(json_t *command, const struct adapter *a, struct adapter_r
         code = check_listed(r->provider, a->providers, "provider", a->name, e);
     if (!code)
         code = check_listed(r->precision, a->precisions, "precision", a->name, e);
+    if (!code && a->variants)
+        code = check_listed(r->variant, a->variants, "variant", a->name, e);
     return code;
 }
 
-static int read_numbers(struct child *c, json_t *command, struct adapter_request *r,
-                        struct error *e)
+static int read_devices(struct child *c, json_t *devices, const struct adapter *a,
+                        struct adapter_request *r, struct error *e)
+{
+    size_t i;
+    json_t *device;
+    if (json_array_size(devices) && !a->takes_devices)
+        return error_set(e, ERROR_UNSUPPORTED, "runtime %s takes no \"devices\"", a->name);
+    if (json_array_size(devices) > CHILD_DEVICE_MAX)
+        return error_set(e, ERROR_USAGE, "\"devices\" has more than %d members", CHILD_DEVICE_MAX);
+    json_array_foreach(devices, i, device) {
+        c->devices[i] = json_string_value(device);
+        if (!c->devices[i])
+            return error_set(e, ERROR_USAGE, "\"devices\" must be an array of strings");
+    }
+    r->devices = c->devices;
+    r->device_count = json_array_size(devices);
+    return 0;
+}
+
+static int read_numbers(struct child *c, json_t *command, const struct adapter *a,
+                        struct adapter_request *r, struct error *e)
 {
     int64_t threads = 1;
     json_t *dims, *devices;
@@ -137,9 +160,7 @@ static int read_numbers(struct child *c, json_t *command, struct adapter_request
         code = field_object(command, "options", &r->options, e);
     if (!code)
         code = field_array(command, "devices", &devices, e);
-    if (!code && json_array_size(devices))
-        code = error_set(e, ERROR_UNSUPPORTED, "this runtime takes no \"devices\"");
-    return code;
+    return code ? code : read_devices(c, devices, a, r, e);
 }
 
 static json_t *tensor_json(const struct adapter_tensor *t)
@@ -201,7 +222,7 @@ int child_load(struct child *c, json_t *command, json_t *reply, struct error *e)
     if (!code)
         code = read_installation(command, &r, e);
     if (!code)
-        code = read_numbers(c, command, &r, e);
+        code = read_numbers(c, command, a, &r, e);
     if (code)
         return code;
     uint64_t begin_ns = clock_monotonic_ns();

@@ -1,0 +1,56 @@
+/* prepare.h: makes of a model file what a runtime's variant reads, with the runtime's own Python and
+ * the official exporters and converters (tools/python/prepare.py), and keeps it under
+ * $WATTLE_HOME/prepared/KEY. KEY is a hash of all that decides the result: the file's contents, the
+ * form, runtime, version, variant, provider, precision, shapes, the scripts; of ahead-of-time
+ * compiled code also the CPU's instruction set. What is there is used again; it is made in a
+ * temporary folder, under a lock, and renamed.
+ *
+ * Whatever is made carries, as the member "extra/wattle.json" of its ZIP container (below the
+ * archive's root folder), what the formats themselves do not tell:
+ *   {"schema":1, "form":"native"|"converted"|"", "how":"torch.export, AOTInductor (freezing)",
+ *    "torch":"2.13.0+cpu", "variant":"aoti", "isa":"AVX2",
+ *    "inputs":[{"name":"input","type":"float32","shape":[1,3,224,224]}],   in the order of forward;
+ *    "outputs":[{"name":"output","type":"float32","shape":[1,1000]}],      names as in the ONNX file
+ *    "max_rel_error":1e-6}     of the conversion, against the model it was made of; may be missing
+ * A size may be null where the container runs with any; an integer input may have "range":[low,high].
+ */
+#ifndef WATTLE_RUNTIME_PREPARE_H
+#define WATTLE_RUNTIME_PREPARE_H
+
+#include "base/error.h"
+
+#include <jansson.h>
+#include <limits.h>
+#include <stdint.h>
+
+struct prepare_request {
+    const char *model;       /* the user's file */
+    const char *format;      /* of it: "onnx", "exported", "python" (FILE.py:FUNCTION), "torchscript",
+                                "aoti" */
+    const char *sha256;      /* of it; "" to compute */
+    const char *zoo;         /* the built-in model it is, with form "native"; "" */
+    const char *form;        /* "native", "converted" or "" */
+    const char *runtime, *variant, *library, *version, *provider, *precision;
+    json_t *inputs;          /* [{"name","type","shape"}] as far as known; borrowed */
+    int64_t batch;
+    int (*interrupted)(void);
+    void (*tell)(void *context, const char *line); /* progress; NULL: nobody listens */
+    void *context;
+};
+
+struct prepared {
+    char path[PATH_MAX];     /* what the worker loads */
+    char form[16];
+    char how[256];           /* for the report */
+    int made;                /* 0: it was there already */
+};
+
+/* Whether the runtime's variant cannot read that format as it is. */
+int prepare_needed(const char *runtime, const char *variant, const char *format);
+
+/* ERROR_MISMATCH when the result's outputs are not those of what it was made of, ERROR_UNSUPPORTED
+ * with the converter's words when it cannot be made, or when a tool such as g++ is missing,
+ * ERROR_INTERRUPTED. On failure nothing is kept. */
+int prepare_model(const struct prepare_request *r, struct prepared *out, struct error *e);
+
+#endif

@@ -1,0 +1,1 @@
+"""Makes of a model file what a variant of a runtime reads."""

@@ -1,0 +1,1 @@
+// pytorch.cpp: TorchScript behind a C interface.
