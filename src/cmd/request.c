@@ -302,14 +302,14 @@ static int parse_dim(struct request *r, const char *text, struct error *e)
     if (!value)
         return error_set(e, ERROR_USAGE, "dimension '%.60s' is not NAME=SIZE", text);
     r->dim_count++;
-    return text_to_int(value, d->symbol, 1, INT32_MAX, &d->value, e);
+    return text_to_int(value, d->symbol, 0, INT32_MAX, &d->value, e);
 }
 
 static int parse_range(struct request *r, const char *text, struct error *e)
 {
     struct measure_range *range = &r->ranges[r->measure.range_count];
-    if (r->measure.range_count == REQUEST_LIST_MAX)
-        return error_set(e, ERROR_USAGE, "more than %d --range options", REQUEST_LIST_MAX);
+    if (r->measure.range_count == REQUEST_RANGE_MAX)
+        return error_set(e, ERROR_USAGE, "more than %d --range options", REQUEST_RANGE_MAX);
     const char *low = split_assignment(text, range->name), *dots = low ? strstr(low, "..") : NULL;
     char number[32];
     if (!dots || (size_t)(dots - low) >= sizeof number)

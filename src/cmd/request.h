@@ -8,7 +8,7 @@
 #include "plan/plan.h"
 #include "runtime/found.h"
 
-enum { REQUEST_LIST_MAX = 64 };
+enum { REQUEST_LIST_MAX = 64, REQUEST_RANGE_MAX = 256 };
 
 /* What -r and --provider come to: an installation, a way to run it and one of its providers. */
 struct request_target {
@@ -30,7 +30,7 @@ struct request {
     int require_provider;
     struct data input, expect;   /* of --input and --expect */
     char expect_name[64];        /* for the report: the last part of --expect's path */
-    char shapes[512];            /* JSON object */
+    char shapes[PLAN_SHAPES_MAX]; /* JSON object */
     uint64_t gap_ns;
     int64_t batches[REQUEST_LIST_MAX];
     size_t batch_count;
@@ -38,7 +38,7 @@ struct request {
     size_t thread_count;
     struct plan_dim dims[PLAN_DIM_MAX];
     size_t dim_count;
-    struct measure_range ranges[REQUEST_LIST_MAX];
+    struct measure_range ranges[REQUEST_RANGE_MAX];
     char provider_options[512];  /* JSON object */
     const char *precision, *spin;
     int blocks, verify, require_measured;

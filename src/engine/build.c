@@ -142,8 +142,8 @@ static int add_inputs(struct build *b, struct error *e)
     if (!b->g->inputs || !b->dim_used)
         return error_memory(e);
     for (size_t i = 0; i < b->dim_count; i++)
-        if (b->dims[i].value < 1)
-            return error_set(e, ERROR_USAGE, "dimension %s=%" PRId64 " must be 1 or more",
+        if (b->dims[i].value < 0)
+            return error_set(e, ERROR_USAGE, "dimension %s=%" PRId64 " must not be negative",
                              b->dims[i].symbol, b->dims[i].value);
     for (size_t i = 0; i < m->input_count && !code; i++)
         code = add_input(b, &m->inputs[i], e);

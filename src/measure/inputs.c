@@ -2,6 +2,7 @@
 
 #include "base/text.h"
 #include "model/half.h"
+#include "runtime/adapter.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -34,14 +35,14 @@ static int add_dim(struct input_plan *p, const char *symbol, int64_t value, stru
     return 0;
 }
 
-/* What the file's own metadata suggests for a symbol; 0 when it says nothing usable. */
+/* What the file's own metadata suggests for a symbol; -1 when it says nothing usable. */
 static int64_t suggested_size(const struct onnx_model *m, const char *symbol)
 {
     char key[32 + PLAN_NAME_MAX];
     snprintf(key, sizeof key, "wattle.dim.%.60s", symbol);
     const char *text = onnx_metadata_find(m, key);
     int64_t value;
-    return text && !text_to_int(text, key, 1, INT32_MAX, &value, NULL) ? value : 0;
+    return text && !text_to_int(text, key, 0, INT32_MAX, &value, NULL) ? value : -1;
 }
 
 /* A size that was asked for, against the one that something else says. */
@@ -76,7 +77,7 @@ static int size_symbol(struct input_plan *p, const struct cell *c, const struct 
         return size_batch(r, c, wanted, out, e);
     const struct plan_dim *known = find_dim(p->dims, p->dim_count, symbol);
     *out = wanted >= 0 ? wanted : known ? known->value : suggested_size(m, symbol);
-    if (*out > 0 || wanted == 0)
+    if (*out >= 0)
         return 0;
     error_set(e, ERROR_USAGE, "model '%s': dimension '%s' of input '%s' has no size", c->model,
               symbol, r->name);
@@ -415,6 +416,9 @@ static int plan_input(struct input_plan *p, size_t i, const struct cell *c,
 static int plan_inputs(struct input_plan *p, const struct cell *c, const struct measure_options *o,
                        const struct onnx_model *m, struct error *e)
 {
+    if (m->input_count > ADAPTER_TENSOR_MAX)
+        return error_set(e, ERROR_UNSUPPORTED, "model '%s' has %zu inputs, at most %d are taken",
+                         c->model, m->input_count, ADAPTER_TENSOR_MAX);
     p->rules = calloc(m->input_count ? m->input_count : 1, sizeof *p->rules);
     if (!p->rules)
         return error_memory(e);

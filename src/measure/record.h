@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { RECORD_METER_MAX = 8, RECORD_OUTPUT_MAX = 64 };
+enum { RECORD_METER_MAX = 8, RECORD_OUTPUT_MAX = 256 };
 
 /* One meter over one window: its domains and all readings, enough to recompute the joules. */
 struct record_meter {

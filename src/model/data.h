@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "model/tensor.h"
 
-enum { DATA_ITEM_MAX = 64, DATA_NAME_MAX = 128 };
+enum { DATA_ITEM_MAX = 256, DATA_NAME_MAX = 128 };
 #define DATA_BYTES_MAX ((size_t)4 << 30) /* of all tensors of one list */
 
 struct data_item {

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 enum { PLAN_DIM_MAX = 16, PLAN_NAME_MAX = 64, PLAN_CELL_MAX = 4096,
-       PLAN_COMMAND_MAX = 1024 };
+       PLAN_COMMAND_MAX = 1024, PLAN_SHAPES_MAX = 16384 };
 
 struct plan_dim {
     char symbol[PLAN_NAME_MAX];
@@ -37,7 +37,7 @@ struct cell {
     struct plan_dim dims[PLAN_DIM_MAX]; /* the user's --dim; the batch is not among them */
     size_t dim_count;
     char options[512];           /* provider options as a JSON object, "{}" when none */
-    char shapes[512];            /* the user's --shape: JSON object NAME -> [sizes], "{}" when none */
+    char shapes[PLAN_SHAPES_MAX]; /* the user's --shape: JSON object NAME -> [sizes], "{}" when none */
     char form[16];               /* "native": the network in the runtime's own idiom, same weights;
                                     "converted": made from the file by a converter; "": the file */
     char artifact[PATH_MAX];     /* what the worker loads in place of path (runtime/prepare.h); "" */

@@ -41,7 +41,7 @@ static int read_dims(struct child *c, json_t *dims, struct adapter_request *r, s
         return error_set(e, ERROR_USAGE, "\"dims\" has more than %d members", ADAPTER_DIM_MAX);
     json_object_foreach(dims, symbol, value) {
         int64_t size;
-        int code = field_integer(dims, symbol, 1, DIM_VALUE_MAX, &size, e);
+        int code = field_integer(dims, symbol, 0, DIM_VALUE_MAX, &size, e);
         if (code)
             return code;
         c->dims[r->dim_count++] = (struct adapter_dim){symbol, size};

@@ -5,6 +5,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 build=$(cd "$root" && cd "${BUILD:-build}" && pwd)
 wattle=$build/wattle
+user_home=${WATTLE_HOME:-${XDG_DATA_HOME:-$HOME/.local/share}/wattle}
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 export WATTLE_HOME=$dir/home LC_ALL=C.UTF-8
@@ -25,6 +26,12 @@ in_err() { grep -qF -- "$1" "$dir/err" || fail "stderr lacks: $1"; }
 no_out() { [ ! -s "$dir/out" ] || fail "stdout is not empty"; }
 # json FILE FILTER: fails unless jq's filter is true of the file.
 json() { jq -e "$2" "$1" >/dev/null || { jq . "$1" | head -150 >&2; fail "JSON is not: $2"; }; }
+# use_installed: what the user has installed of runtimes is found by this test too; else builtin alone.
+use_installed() {
+    if [ -d "$user_home/runtimes" ]; then
+        mkdir -p "$WATTLE_HOME" && ln -sfn "$user_home/runtimes" "$WATTLE_HOME/runtimes"
+    fi
+}
 # No worker of this test, which a worker's WATTLE_HOME tells, is left after a moment.
 nothing_runs() {
     local p
