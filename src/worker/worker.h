@@ -30,6 +30,11 @@ struct worker_exit {
     char reason[192];          /* "exit status 3", "killed by signal 11 (Segmentation fault)" */
 };
 
+/* What a user's command line becomes: the text for argv {"sh", "-c", text, NULL}, so that its words
+ * are split and its quotes and ~ understood as its author is used to, NAME=VALUE may stand before
+ * the program, and no shell stays between us and the worker. */
+int worker_shell(const char *command, char *text, size_t size, struct error *e);
+
 /* The child gets reset signals, closed descriptors but the protocol's, /dev/null as stdin, a new
  * process group, and dies with its parent (wattle's own worker by a signal when the THREAD that
  * started it ends; others by end of file on the command pipe). argv[0] without a slash is looked up

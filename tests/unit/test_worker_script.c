@@ -59,6 +59,28 @@ static void failing_command_is_told(void **context)
     worker_free(w);
 }
 
+/* As typed by a user: quotes, a variable before the program, and no shell in between. */
+static void a_command_line_is_a_worker(void **context)
+{
+    (void)context;
+    char text[256];
+    assert_ok(worker_shell("TOOL='a b' sh " SCRIPT, text, sizeof text, &err));
+    const char *const argv[] = {"sh", "-c", text, NULL};
+    struct worker *w = start(argv, NULL, 64);
+    hello(w);
+    char path[64], variables[8192] = "";
+    snprintf(path, sizeof path, "/proc/%d/environ", (int)worker_pid(w));
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    size_t n = fread(variables, 1, sizeof variables - 1, f);
+    fclose(f);
+    assert_non_null(memmem(variables, n, "TOOL=a b", sizeof "TOOL=a b"));
+    worker_free(w);
+    assert_code(worker_shell(" \t", text, sizeof text, &err), ERROR_USAGE);
+    assert_code(worker_shell("sh " SCRIPT, text, 16, &err), ERROR_USAGE);
+    assert_in(err.text, "too long");
+}
+
 static char *text_of(const char *path)
 {
     FILE *f = fopen(path, "r");
@@ -90,6 +112,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_block_in_shell),
         cmocka_unit_test(failing_command_is_told),
+        cmocka_unit_test(a_command_line_is_a_worker),
         cmocka_unit_test(the_page_shows_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

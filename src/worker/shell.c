@@ -1,0 +1,15 @@
+#include "worker/worker.h"
+
+#include <stdio.h>
+#include <string.h>
+
+int worker_shell(const char *command, char *text, size_t size, struct error *e)
+{
+    if (!command[strspn(command, " \t\n")])
+        return error_set(e, ERROR_USAGE, "a worker's command is empty");
+    int length = snprintf(text, size, "exec env %s", command);
+    if (length < 0 || (size_t)length >= size)
+        return error_set(e, ERROR_USAGE, "a worker's command of %zu bytes is too long",
+                         strlen(command));
+    return 0;
+}
