@@ -37,6 +37,8 @@ static const struct command all[] = {
                    "place, providers and library, or the reason why it cannot be used.\n\n"
                    "install NAME[=VERSION]...  with pip, into a folder of its own below "
                    "$WATTLE_HOME/runtimes; several versions can lie side by side.\n"
+                   "What the index has of pytorch may bring several GB for CUDA: it is PyTorch's "
+                   "own index for CPUs, by --pip-args, that has the small build.\n"
                    "remove NAME[=VERSION]...  what was installed or linked.\n"
                    "link NAME DIR  uses what is there: a virtual environment, an unpacked archive, "
                    "a build or a folder with the library.\n\n"

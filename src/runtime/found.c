@@ -344,12 +344,9 @@ static int is_runtime(const struct found *f, const struct runtime_name *name)
     return !strcmp(f->adapter->name, name->runtime) && !(p && p->plugin);
 }
 
-/* 1.31 names 1.31.0 and 1.31.1, and not 1.310. */
 static int is_version(const struct found *f, const char *version)
 {
-    size_t size = strlen(version);
-    return !size || (!strncmp(f->version, version, size) &&
-                     (!f->version[size] || f->version[size] == '.'));
+    return !*version || locate_is_version(f->version, version);
 }
 
 static int is_variant(const struct found *f, const char *variant, int by_provider)

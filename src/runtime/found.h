@@ -61,4 +61,9 @@ int found_matches(const struct found *f, const struct runtime_name *name);
 const struct found *found_pick(const struct found_list *list, const struct runtime_name *name,
                                const char *provider, struct error *e);
 
+/* The interpreter of the Python installation that the library is part of (a virtual environment, a
+ * system's Python): its own, with site "", or else one of $PATH, that needs site on PYTHONPATH.
+ * ERROR_UNSUPPORTED when the library is not part of one or there is no Python. */
+int found_python(const char *library, char python[PATH_MAX], char site[PATH_MAX], struct error *e);
+
 #endif

@@ -308,34 +308,60 @@ static int make_environment(struct job *j, struct error *e)
     return result ? explain(j, &out, e) : 0;
 }
 
-static int run_pip(struct job *j, int with_report, struct command_output *out, struct error *e)
+/* What one call of pip installs. */
+struct order {
+    const char *const *requirements; /* NULL-terminated, or NULL */
+    const char *first;               /* before them; NULL: none */
+    const char *report;              /* name of the file for pip's own report; NULL: none */
+    int bare;                        /* without what these require themselves */
+};
+
+static int run_pip(struct job *j, const struct order *o, struct command_output *out,
+                   struct error *e)
 {
-    char python[PATH_MAX], report[PATH_MAX], wanted[128];
-    struct arguments a = {{python, "-m", "pip", "install", "--no-input", "--no-compile",
-                           "--disable-pip-version-check"}, 7, 0};
+    static const char *const no_deps[] = {"--no-deps", NULL};
+    char python[PATH_MAX], report[PATH_MAX];
+    struct arguments a = {{python, "-m", "pip", "install", "--no-input",
+                           "--disable-pip-version-check"}, 6, 0};
     int result = file_join(python, j->partial, "bin/python", e);
-    if (!result)
-        result = file_join(report, j->partial, "pip-report.json", e);
+    if (!result && o->report)
+        result = file_join(report, j->partial, o->report, e);
     if (result)
         return result;
-    if (with_report) {
+    if (o->report) {
         add(&a, "--report");
         add(&a, report);
     }
-    add_all(&a, j->package->arguments);
+    if (!j->package->needs_python)
+        add(&a, "--no-compile");
+    add_all(&a, o->bare ? no_deps : j->package->arguments);
     add_all(&a, j->options->arguments);
-    snprintf(wanted, sizeof wanted, "%s==%s", j->package->name, j->version);
-    add(&a, wanted);
+    if (o->first)
+        add(&a, o->first);
+    add_all(&a, o->requirements);
     return command(j, &a, out, e);
+}
+
+static int carry_out(struct job *j, struct order o, struct error *e)
+{
+    struct command_output out = {""};
+    int result = run_pip(j, &o, &out, e);
+    if (result && !j->options->dry_run && has(&out, "no such option: --report")) {
+        o.report = NULL; /* pip before 22.2 */
+        result = run_pip(j, &o, &out, e);
+    }
+    return result ? explain(j, &out, e) : 0;
 }
 
 static int run_installer(struct job *j, struct error *e)
 {
-    struct command_output out = {""};
-    int result = run_pip(j, 1, &out, e);
-    if (result && !j->options->dry_run && has(&out, "no such option: --report"))
-        result = run_pip(j, 0, &out, e); /* pip before 22.2 */
-    return result ? explain(j, &out, e) : 0;
+    const struct package *p = j->package;
+    char wanted[128];
+    snprintf(wanted, sizeof wanted, "%s==%s", package_distribution(p), j->version);
+    struct order first = {p->requirements, wanted, "pip-report.json", 0};
+    struct order bare = {p->bare, NULL, "pip-report-bare.json", 1};
+    int result = carry_out(j, first, e);
+    return result || !p->bare ? result : carry_out(j, bare, e);
 }
 
 /* --- the note --------------------------------------------------------------------------------- */
@@ -406,23 +432,31 @@ static json_t *begin_note(const struct package *p, const char *version, const ch
 
 /* --- install ---------------------------------------------------------------------------------- */
 
-/* What was only needed to install: pip itself, and scripts that name the folder's old place. */
-static int strip(const char *root, struct error *e)
+static int remove_matches(const char *root, const char *const *tails, struct error *e)
 {
-    static const char *const tails[] = {
-        "lib*/python3*/site-packages/pip",          "lib*/python3*/site-packages/pip-*",
-        "lib*/python3*/site-packages/setuptools",   "lib*/python3*/site-packages/setuptools-*",
-        "lib*/python3*/site-packages/pkg_resources", "lib*/python3*/site-packages/_distutils_hack",
-        "lib*/python3*/site-packages/distutils-precedence.pth", "bin/[!p]*", "bin/pip*", NULL};
     int result = 0;
-    for (const char *const *tail = tails; *tail && !result; tail++) {
+    for (; *tails && !result; tails++) {
         struct locate_paths paths;
-        result = locate_glob(root, *tail, &paths, e);
+        result = locate_glob(root, *tails, &paths, e);
         for (size_t i = 0; i < paths.count && !result; i++)
             result = remove_tree(paths.paths[i], e);
         locate_free(&paths);
     }
     return result;
+}
+
+/* What was only needed to install: pip itself, and scripts that name the folder's old place. */
+static int strip(const struct package *p, const char *root, struct error *e)
+{
+    static const char *const always[] = {"lib*/python3*/site-packages/pip",
+                                         "lib*/python3*/site-packages/pip-*", "bin/[!p]*",
+                                         "bin/p[!y]*", NULL};
+    static const char *const unused[] = {
+        "lib*/python3*/site-packages/setuptools",    "lib*/python3*/site-packages/setuptools-*",
+        "lib*/python3*/site-packages/pkg_resources", "lib*/python3*/site-packages/_distutils_hack",
+        "lib*/python3*/site-packages/distutils-precedence.pth", NULL};
+    int result = remove_matches(root, always, e);
+    return result || p->needs_python ? result : remove_matches(root, unused, e);
 }
 
 static int find_installed(const struct job *j, struct located *l, struct error *e)
@@ -443,10 +477,21 @@ static int find_installed(const struct job *j, struct located *l, struct error *
     return 0;
 }
 
+/* pip's note may say more than was asked for: "2.13.0+cpu". */
+static int take_version(struct job *j, const char *version, struct error *e)
+{
+    char name[256];
+    snprintf(j->version, sizeof j->version, "%s", version);
+    snprintf(name, sizeof name, "%s-%s", j->package->name, version);
+    return file_join(j->prefix, j->home, name, e);
+}
+
 static int describe(struct job *j, struct error *e)
 {
     struct located l;
     int result = find_installed(j, &l, e);
+    if (!result)
+        result = take_version(j, l.version, e);
     if (result)
         return result;
     json_t *note = begin_note(j->package, j->version, l.library, 0);
@@ -467,7 +512,7 @@ static int fill_partial(struct job *j, struct error *e)
     if (!result)
         result = run_installer(j, e);
     if (!result)
-        result = strip(j->partial, e);
+        result = strip(j->package, j->partial, e);
     if (!result)
         result = describe(j, e);
     if (!result && is_interrupted(j->options))
@@ -481,20 +526,55 @@ static int is_there(const char *prefix)
     return !file_join(note, prefix, "wattle.json", NULL) && !access(note, F_OK);
 }
 
+/* Of a path that matches NAME-*. */
+static const char *version_of(const char *path, const struct package *p)
+{
+    return strrchr(path, '/') + 1 + strlen(p->name) + 1;
+}
+
+/* 1 and its folder in j->prefix when that version is installed, maybe under a longer name; -1. */
+static int find_there(struct job *j, struct error *e)
+{
+    struct locate_paths all;
+    char tail[160];
+    int found = 0;
+    snprintf(tail, sizeof tail, "%s-*", j->package->name);
+    if (locate_glob(j->home, tail, &all, e)) {
+        locate_free(&all);
+        return -1;
+    }
+    for (size_t i = 0; i < all.count && !found; i++) {
+        const char *version = version_of(all.paths[i], j->package);
+        found = !text_ends(version, ".link") && is_there(all.paths[i]) &&
+                locate_is_same_version(version, j->version);
+        if (found)
+            snprintf(j->prefix, sizeof j->prefix, "%s", all.paths[i]);
+    }
+    locate_free(&all);
+    return found;
+}
+
+/* The new one takes the place of what is there, which is nothing that works. */
+static int put_in_place(struct job *j, struct error *e)
+{
+    int result = remove_tree(j->prefix, e);
+    if (!result && rename(j->partial, j->prefix))
+        result = error_errno(e, errno, "cannot rename '%s'", j->partial);
+    return result;
+}
+
 static int install(struct job *j, int *changed, struct error *e)
 {
     struct error ignored;
-    int result = take_lock(j, e);
-    if (result || is_there(j->prefix))
-        return result;
+    int result = take_lock(j, e), there = result ? 0 : find_there(j, e);
+    if (result || there)
+        return there < 0 ? (int)e->code : result;
     tell(j->options, "installing %s %s", j->package->name, j->version);
     result = remove_tree(j->partial, e); /* of one that was killed */
     if (!result)
-        result = remove_tree(j->prefix, e); /* without a note it is nothing of ours that works */
-    if (!result)
         result = fill_partial(j, e);
-    if (!result && rename(j->partial, j->prefix))
-        result = error_errno(e, errno, "cannot rename '%s'", j->partial);
+    if (!result)
+        result = put_in_place(j, e);
     if (result)
         remove_tree(j->partial, &ignored);
     else
@@ -528,20 +608,16 @@ int install_package(const struct package *p, const char *version, const struct i
 
 /* --- remove ----------------------------------------------------------------------------------- */
 
-static const char *version_of(const char *path, const struct package *p)
-{
-    return strrchr(path, '/') + 1 + strlen(p->name) + 1;
-}
-
 /* "openvino-*" would also match another package's name that begins like it: a version begins with a
  * digit, or is "unknown". */
 static int is_of(const char *path, const struct package *p, const char *version)
 {
     const char *tail = version_of(path, p);
-    size_t size = strlen(version);
+    char own[LOCATE_VERSION_MAX + 8];
     if (!*version)
         return (*tail >= '0' && *tail <= '9') || text_starts(tail, "unknown");
-    return !strncmp(tail, version, size) && (!tail[size] || !strcmp(tail + size, ".link"));
+    snprintf(own, sizeof own, "%.*s", (int)strlen(tail) - (text_ends(tail, ".link") ? 5 : 0), tail);
+    return locate_is_same_version(own, version);
 }
 
 static int choose(const struct locate_paths *all, const struct package *p, const char *version,

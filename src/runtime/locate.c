@@ -117,6 +117,34 @@ static void decode_version(char version[LOCATE_VERSION_MAX])
     snprintf(version, LOCATE_VERSION_MAX, "20%.2s.%c.%c", digits, digits[2], digits[3]);
 }
 
+static int is_end(char c)
+{
+    return !c || c == '.' || c == '+';
+}
+
+int locate_is_version(const char *version, const char *wanted)
+{
+    size_t size = strlen(wanted);
+    return !strncmp(version, wanted, size) && is_end(version[size]);
+}
+
+/* Without the ".0" at the end of it, and without "+cpu". */
+static size_t release_size(const char *version)
+{
+    size_t size = strcspn(version, "+");
+    while (size > 2 && !strncmp(version + size - 2, ".0", 2))
+        size -= 2;
+    return size;
+}
+
+int locate_is_same_version(const char *version, const char *wanted)
+{
+    size_t size = release_size(wanted);
+    const char *build = strchr(wanted, '+'), *own = strchr(version, '+');
+    return size == release_size(version) && !strncmp(version, wanted, size) &&
+           (!build || (own && !strcmp(own, build)));
+}
+
 /* What follows ".so." in the name of the file. */
 static void version_of_file(const char *path, char version[LOCATE_VERSION_MAX])
 {
@@ -127,6 +155,24 @@ static void version_of_file(const char *path, char version[LOCATE_VERSION_MAX])
     snprintf(version, LOCATE_VERSION_MAX, "%.31s", sound ? text : "unknown");
     if (sound)
         decode_version(version);
+}
+
+/* One line in a file beside or above the library. */
+static void version_beside(const struct package *p, struct located *l)
+{
+    char path[2 * PATH_MAX], line[LOCATE_VERSION_MAX];
+    const char *slash = strrchr(l->library, '/');
+    if (!p->version_file || !slash)
+        return;
+    snprintf(path, sizeof path, "%.*s/%s", (int)(slash - l->library), l->library, p->version_file);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    ssize_t n = fd < 0 ? -1 : read(fd, line, sizeof line - 1);
+    if (fd >= 0)
+        close(fd);
+    line[n > 0 ? n : 0] = '\0';
+    line[strcspn(line, " \r\n")] = '\0';
+    if (isdigit((unsigned char)*line) && locate_is_word(line))
+        memcpy(l->version, line, sizeof line);
 }
 
 /* The newest of the matches that is a file; symbolic links are resolved, so that libx.so,
@@ -153,7 +199,8 @@ static int noted_version(const struct package *p, const char *site,
 {
     char tail[160];
     struct locate_paths notes;
-    snprintf(tail, sizeof tail, "%s-*.dist-info", p->name);
+    const char *name = package_distribution(p);
+    snprintf(tail, sizeof tail, "%s-*.dist-info", name);
     for (char *c = tail; *c && *c != '*'; c++) /* the last '-' stays */
         if (*c == '-' && c[1] != '*')
             *c = '_';
@@ -161,7 +208,7 @@ static int noted_version(const struct package *p, const char *site,
     int result = locate_glob(site, tail, &notes, e);
     for (size_t i = 0; i < notes.count; i++) {
         char text[LOCATE_VERSION_MAX];
-        const char *begin = strrchr(notes.paths[i], '/') + 1 + strlen(p->name) + 1;
+        const char *begin = strrchr(notes.paths[i], '/') + 1 + strlen(name) + 1;
         size_t size = strlen(begin) - strlen(".dist-info");
         if (size >= sizeof text)
             continue;
@@ -199,7 +246,26 @@ int locate_in_folder(const struct package *p, const char *folder, struct located
     int result = p->library ? locate_glob(folder, p->library, &matches, e) : 0;
     newest(&matches, "", out);
     locate_free(&matches);
+    if (out->library[0] && !isdigit((unsigned char)*out->version))
+        version_beside(p, out);
     return result ? -1 : out->library[0] != '\0';
+}
+
+/* A folder inside a site-packages folder: pip's note is further up. */
+static int in_site_above(const struct package *p, const char *folder, struct located *out,
+                         struct error *e)
+{
+    static const char *const names[] = {"/site-packages/", "/dist-packages/"};
+    char site[PATH_MAX];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *at = strstr(folder, names[i]);
+        size_t size = at ? (size_t)(at - folder) + strlen(names[i]) - 1 : 0;
+        if (!at || size >= sizeof site)
+            continue;
+        snprintf(site, sizeof site, "%.*s", (int)size, folder);
+        return locate_in_site(p, site, out, e);
+    }
+    return 0;
 }
 
 static int in_sites(const struct package *p, const char *folder, struct located *out,
@@ -234,30 +300,39 @@ int locate_anywhere(const struct package *p, const char *folder, struct located 
                                         "capi",       "libs", "runtime/lib/intel64",
                                         "build/Linux/*", "*/capi", "*/libs", NULL};
     int found = in_sites(p, folder, out, e);
+    if (!found)
+        found = in_site_above(p, folder, out, e);
     for (const char *const *tail = tails; *tail && !found; tail++)
         found = in_matching(p, folder, *tail, out, e);
     return found;
 }
 
-/* The folder of the first python3 in $PATH, without bin; 0 when there is none. */
-static int find_python(char prefix[PATH_MAX])
+int locate_program(const char *name, char out[PATH_MAX])
 {
     const char *path = getenv("PATH");
     for (path = path ? path : ""; *path;) {
         size_t size = strcspn(path, ":");
-        int n = snprintf(prefix, PATH_MAX, "%.*s/python3", (int)(size < PATH_MAX ? size : 0), path);
+        int n = snprintf(out, PATH_MAX, "%.*s/%s", (int)(size < PATH_MAX ? size : 0), path, name);
+        int sound = *path == '/' && size < PATH_MAX && n < PATH_MAX;
         path += size + (path[size] == ':');
-        if (size == 0 || size >= PATH_MAX || n >= PATH_MAX || access(prefix, X_OK))
-            continue;
-        for (int up = 0; up < 2; up++) {
-            char *slash = strrchr(prefix, '/');
-            if (!slash)
-                return 0;
-            *slash = '\0';
-        }
-        return 1;
+        if (sound && !access(out, X_OK))
+            return 1;
     }
     return 0;
+}
+
+/* The folder of the first python3 in $PATH, without bin; 0 when there is none. */
+static int find_python(char prefix[PATH_MAX])
+{
+    if (!locate_program("python3", prefix))
+        return 0;
+    for (int up = 0; up < 2; up++) {
+        char *slash = strrchr(prefix, '/');
+        if (!slash)
+            return 0;
+        *slash = '\0';
+    }
+    return 1;
 }
 
 int locate_sites(struct locate_paths *out, struct error *e)

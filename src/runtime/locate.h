@@ -39,6 +39,9 @@ int locate_in_folder(const struct package *p, const char *folder, struct located
 int locate_sites(struct locate_paths *out, struct error *e);
 int locate_system(struct locate_paths *out, struct error *e);
 
+/* The first program of that name in $PATH, by its absolute path; 0 when there is none. */
+int locate_program(const char *name, char out[PATH_MAX]);
+
 /* $WATTLE_HOME/runtimes */
 int locate_home(char out[PATH_MAX], struct error *e);
 
@@ -46,6 +49,11 @@ int locate_home(char out[PATH_MAX], struct error *e);
 int locate_is_word(const char *text);
 /* Less than, equal to or greater than 0, by the numbers in it: 1.9 < 1.31; "unknown" is least. */
 int locate_compare(const char *a, const char *b);
+/* Whether `wanted` is the version or the beginning of it: 1.31 is 1.31.0 and not 1.310; 2.13.0 is
+ * 2.13.0+cpu. */
+int locate_is_version(const char *version, const char *wanted);
+/* Whether pip would take the one for the other: 1.31.0 for 1.31, 2.13.0+cpu for 2.13.0. */
+int locate_is_same_version(const char *version, const char *wanted);
 /* 0 when this program could load the file, else a reason in text. */
 int locate_check(const char *library, char *text, size_t size);
 

@@ -30,6 +30,12 @@ static const struct package_provider no_providers[] = {{NULL, NULL, 0}};
 /* These libraries stand alone: what their Python modules want besides is left out. */
 static const char *const alone[] = {"--no-deps", NULL};
 
+/* What exporting and converting needs besides. NumPy is whatever fits this Python. */
+static const char *const pytorch_requirements[] = {"numpy", "onnx==1.23.2", "onnxscript==0.7.2",
+                                                   NULL};
+/* It requires torchvision, of which only a build for the very same PyTorch can be imported. */
+static const char *const pytorch_bare[] = {"onnx2torch==1.5.15", NULL};
+
 #define ONNXRUNTIME                                                                                \
     .adapter = "onnxruntime", .wheel = "onnxruntime/capi/libonnxruntime.so.*",                     \
     .providers = onnxruntime_providers, .arguments = alone, .formats = "onnx"
@@ -49,10 +55,19 @@ static const struct package all[] = {
      .provider = "cpu", .title = "Intel's OpenVINO", .arguments = alone,
      .wheel = "openvino/libs/libopenvino_c.so.*", .library = "libopenvino_c.so*",
      .providers = openvino_providers, .formats = "onnx ir tflite savedmodel tfgraph"},
+<<<<<<< HEAD
     {.name = "pytorch", .variant = "", .version = "2.13.0", .adapter = "pytorch",
      .provider = "cpu", .title = "PyTorch", .wheel = "torch/lib/libtorch_cpu.so",
      .library = "libtorch_cpu.so", .providers = pytorch_providers,
      .formats = "onnx aoti exported torchscript python"},
+=======
+    {.name = "pytorch", .distribution = "torch", .variant = "", .version = "2.13.0",
+     .adapter = "pytorch", .provider = "cpu", .title = "PyTorch, and what converts to and from ONNX",
+     .requirements = pytorch_requirements, .bare = pytorch_bare,
+     .wheel = "torch/lib/libtorch_cpu.so", .library = "libtorch_cpu.so*",
+     .version_file = "../build-version", .providers = pytorch_providers, .formats = "onnx",
+     .needs_python = 1},
+>>>>>>> 4bd16c6 (runtimes: PyTorch can be installed and linked; the Python of an installation's library)
     {.name = "onnxruntime-ep-openvino", .variant = "ep-openvino", .version = "1.8.1",
      .title = "plug-in provider: OpenVINO (Intel hardware only)",
      .wheel = "onnxruntime_ep_openvino/libonnxruntime_providers_openvino_plugin.so", PLUGIN},
@@ -77,6 +92,11 @@ const struct package *package_find(const char *name)
         if (!strcmp(all[i].name, name))
             return &all[i];
     return NULL;
+}
+
+const char *package_distribution(const struct package *p)
+{
+    return p->distribution ? p->distribution : p->name;
 }
 
 static int has_word(const char *list, const char *word)

@@ -12,7 +12,10 @@ struct package_provider {
 };
 
 struct package {
-    const char *name;              /* for pip: "onnxruntime-openvino" */
+    const char *name;              /* "onnxruntime-openvino" */
+    const char *distribution;      /* its name for pip, when that is another one */
+    const char *const *requirements; /* installed with it, for pip; NULL-terminated, or NULL */
+    const char *const *bare;       /* and these, without what they require themselves */
     const char *variant;           /* in -r RUNTIME:VARIANT; "" */
     const char *version;           /* installed unless another is asked for */
     const char *adapter;           /* the runtime it is for */
@@ -21,14 +24,17 @@ struct package {
     const char *const *arguments;  /* of pip install, NULL-terminated */
     const char *wheel;             /* glob of the library, relative to site-packages */
     const char *library;           /* glob of its name in any other folder; NULL: never there */
+    const char *version_file;      /* relative to the library's folder, when its name has none */
     const char *provider;          /* measured when none is asked for; NULL for a plug-in */
     const struct package_provider *providers; /* NULL name at the end */
     int plugin;                    /* a provider for an installation of another package */
     int named_only;                /* never measured unless -r names it */
+    int needs_python;              /* its Python modules are used, not only the library */
 };
 
 const struct package *package_all(size_t *count);
 const struct package *package_find(const char *name);                 /* NULL when unknown */
+const char *package_distribution(const struct package *p);            /* its name for pip */
 /* Whether the runtime reads models of that format ("onnx", "ir", ...). */
 int package_reads(const char *adapter, const char *format);
 const struct package *package_of(const char *adapter, const char *variant); /* NULL when none */

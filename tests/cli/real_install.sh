@@ -12,7 +12,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failed() { echo "FAIL: $*" >&2; exit 1; }
 
-packages=(onnxruntime onnxruntime=1.31.1 onnxruntime-openvino openvino)
+packages=(onnxruntime onnxruntime=1.31.1 onnxruntime-openvino openvino pytorch)
 "$wattle" runtimes install "${packages[@]}" | tee "$work/first"
 "$wattle" runtimes install "${packages[@]}" >"$work/second"
 [ "$(grep -c 'was there already' "$work/second")" -eq ${#packages[@]} ] || failed "a second time it installs again"
@@ -23,6 +23,12 @@ for note in "$WATTLE_HOME"/runtimes/*/wattle.json; do
         sha256sum --check --strict --quiet) || failed "$note: files have changed"
 done
 [ -z "$(find "$WATTLE_HOME/runtimes" -maxdepth 1 -name '.*.partial')" ] || failed "something half-installed"
+
+# Python's part of PyTorch works from where it was moved to.
+for prefix in "$WATTLE_HOME"/runtimes/pytorch-*/bin; do
+    "$prefix/python3" -c 'import torch, numpy, onnx, onnxscript; print("torch", torch.__version__, torch.ones(2).sum().item())' ||
+        failed "PyTorch cannot be imported"
+done
 
 "$wattle" runtimes | tee "$work/list"
 for name in onnxruntime onnxruntime:openvino openvino; do

@@ -10,8 +10,8 @@ real_path=$PATH
 PATH=$dir/bin:$PATH
 runtimes=$WATTLE_HOME/runtimes
 
-# "python3 -m venv DIR" makes a folder with itself as bin/python; "-m pip install ... NAME==VERSION"
-# makes the files that the wheel would have, as FAKE_MODE says.
+# "python3 -m venv DIR" makes a folder with itself as bin/python; "-m pip install ... NAME==VERSION..."
+# makes the files that the wheel of the first one would have, as FAKE_MODE says.
 cat >"$dir/bin/python3" <<'PY'
 #!/usr/bin/env bash
 echo "$*" >>"$FAKE_LOG"
@@ -19,13 +19,15 @@ echo "foreign:${PYTHONPATH:-}${PIP_TARGET:-}${PIP_USER:-}" >>"$FAKE_LOG.environm
 if [ "$2" = venv ]; then
     [ "$FAKE_MODE" = no_venv ] && { echo "ensurepip is not available."; exit 1; }
     mkdir -p "$3/bin" "$3/lib/python3.11/site-packages/pip"
+    mkdir "$3/lib/python3.11/site-packages/setuptools"
     echo pip >"$3/lib/python3.11/site-packages/pip/__init__.py"
     cp "$0" "$3/bin/python3"; ln -s python3 "$3/bin/python"
     echo '#!/old/place' >"$3/bin/pip"; echo x >"$3/bin/activate"
     exit 0
 fi
 site=$(cd "$(dirname "$0")/.." && pwd)/lib/python3.11/site-packages
-name=${*: -1}; version=${name#*==}; name=${name%%==*}
+for name; do case $name in *==*) break ;; esac; done
+version=${name#*==}; name=${name%%==*}
 echo "Collecting $name==$version"
 case $FAKE_MODE in
 network) echo "WARNING: Retrying after connection broken by 'NewConnectionError'"
@@ -41,6 +43,7 @@ pause)   sleep 1 ;;
 esac
 case $name in
 openvino) library=$site/openvino/libs/libopenvino_c.so.2641 ;;
+torch)    library=$site/torch/lib/libtorch_cpu.so; version=$version+cpu ;;
 *)        library=$site/onnxruntime/capi/libonnxruntime.so.$version ;;
 esac
 mkdir -p "$(dirname "$library")" "$site/${name//-/_}-$version.dist-info"
@@ -64,7 +67,7 @@ in_out "builtin"; in_out "onnxruntime-openvino"; in_out "not here"
 # A dry run says what would be done, and does nothing.
 expect 0 install onnxruntime openvino=2025.4.1 --dry-run --pip-args "--index-url file:///x y" --pip-args --pre
 in_out "python3 -m venv $runtimes/.onnxruntime-1.32.0.partial"
-in_out "/bin/python -m pip install --no-input --no-compile"
+in_out "/bin/python -m pip install --no-input --disable-pip-version-check"; in_out "--no-compile"
 in_out "--no-deps --index-url file:///x y --pre onnxruntime==1.32.0"
 in_out "--pre openvino==2025.4.1"
 in_out "mv $runtimes/.onnxruntime-1.32.0.partial $runtimes/onnxruntime-1.32.0"
@@ -83,13 +86,37 @@ json "$note" '.commands | length == 2 and (.[1] | index("--no-deps"))'
 json "$note" '.files | keys | map(select(endswith("libonnxruntime.so.1.32.0"))) | length == 1'
 [ ! -e "$runtimes/onnxruntime-1.32.0/bin/pip" ] || fail "a script with the old place was left"
 [ -L "$runtimes/onnxruntime-1.32.0/bin/python" ] || fail "python is gone"
-[ ! -e "$runtimes/onnxruntime-1.32.0/lib/python3.11/site-packages/pip" ] || fail "pip was left"
+for left in pip setuptools; do
+    [ ! -e "$runtimes/onnxruntime-1.32.0/lib/python3.11/site-packages/$left" ] || fail "$left was left"
+done
 
 # Twice: at once, and nothing is run.
 rm "$FAKE_LOG"
 expect 0 install onnxruntime==1.32.0
 in_out "was there already"
 [ ! -e "$FAKE_LOG" ] || fail "a second time something was run"
+
+# A package that pip knows by another name, of a longer version, with more beside it: one installation
+# under both versions, and what its Python part needs stays.
+expect 0 install pytorch --dry-run
+in_out "--report $runtimes/.pytorch-2.13.0.partial/pip-report.json torch==2.13.0 numpy onnx=="
+in_out "--no-deps onnx2torch=="
+! grep -q -- --no-compile "$dir/out" || fail "Python code is not compiled"
+expect 0 install pytorch
+in_out "$runtimes/pytorch-2.13.0+cpu: installed"
+[ "$(grep -c 'pip install' "$FAKE_LOG")" -eq 2 ] || fail "pip did not run twice"
+json "$runtimes/pytorch-2.13.0+cpu/wattle.json" '.version == "2.13.0+cpu"'
+[ -e "$runtimes/pytorch-2.13.0+cpu/lib/python3.11/site-packages/setuptools" ] || fail "setuptools is gone"
+rm "$FAKE_LOG"
+for version in "" =2.13.0 =2.13 =2.13.0+cpu; do
+    expect 0 install "pytorch$version"
+    in_out "was there already"
+done
+[ ! -e "$FAKE_LOG" ] || fail "a second time something was run"
+expect 2 "$wattle" runtimes remove pytorch=2.13.1
+expect 2 "$wattle" runtimes remove pytorch=2.13.0+cu130
+expect 0 "$wattle" runtimes remove pytorch=2.13.0
+only ./onnxruntime-1.32.0
 
 # Side by side, compared under names that tell them apart.
 expect 0 install onnxruntime=1.9.0 onnxruntime=1.31.1 onnxruntime-openvino -q

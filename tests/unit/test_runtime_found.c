@@ -330,6 +330,94 @@ static void plug_ins_are_no_runtimes(void **state)
     assert_null(pick("onnxruntime:ep-webgpu", ""));
 }
 
+static void make_program(const char *name)
+{
+    write_text(name, "");
+    assert_int_equal(chmod(path_of(name), 0755), 0);
+}
+
+/* What belongs to the library, relative to the root. */
+static void expect_python(const char *library, const char *python, const char *site)
+{
+    char path[PATH_MAX], got[PATH_MAX], where[PATH_MAX];
+    snprintf(path, sizeof path, "%s", path_of(library));
+    if (found_python(path, got, where, &e))
+        fail_msg("%s", e.text);
+    assert_string_equal(got, path_of(python));
+    assert_string_equal(where, *site ? path_of(site) : "");
+}
+
+static void the_python_of_a_library(void **state)
+{
+    char got[PATH_MAX], where[PATH_MAX];
+    (void)state;
+    static const char library[] = "venv/lib/python3.11/site-packages/torch/lib/libtorch_cpu.so";
+    assert_int_equal(found_python(path_of(library), got, where, &e), ERROR_UNSUPPORTED);
+    assert_non_null(strstr(e.text, "there is no Python for"));
+    make_program("python/bin/python3");
+    expect_python(library, "python/bin/python3", "venv/lib/python3.11/site-packages");
+    make_program("python/bin/python3.11"); /* rather the same version */
+    expect_python(library, "python/bin/python3.11", "venv/lib/python3.11/site-packages");
+    assert_int_equal(file_make_folder(path_of("venv/bin/python3.11"), &e), 0); /* no program */
+    make_program("venv/bin/python");
+    expect_python(library, "venv/bin/python", "");
+    make_program("venv/bin/python3");
+    expect_python(library, "venv/bin/python3", "");
+    /* The nearest one, and only one whose folders are those of a Python. */
+    make_program("venv/lib/python3.11/site-packages/x/bin/python3");
+    expect_python("venv/lib/python3.11/site-packages/x/lib64/python3.9/dist-packages/t/libt.so",
+                  "venv/lib/python3.11/site-packages/x/bin/python3", "");
+    expect_python("venv/lib/python3.11/site-packages/own/site-packages/t/libt.so",
+                  "venv/bin/python3", "");
+    static const char *const none[] = {"build/lib/libtorch_cpu.so", "site-packages/x",
+                                       "lib/ruby/site-packages/x"};
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+        assert_int_equal(found_python(path_of(none[i]), got, where, &e), ERROR_UNSUPPORTED);
+    assert_int_equal(found_python("", got, where, &e), ERROR_UNSUPPORTED);
+    assert_int_equal(found_python("/site-packages/", got, where, &e), ERROR_UNSUPPORTED);
+}
+
+#define TORCH "venv/lib/python3.11/site-packages/torch"
+
+/* Whatever folder of it is named, the version is that of pip's note, or of the archive's own. */
+static void links_to_pytorch(void **state)
+{
+    const struct install_options o = {0};
+    static const char *const folders[] = {"venv", "venv/lib/python3.11/site-packages", TORCH,
+                                          TORCH "/lib"};
+    char path[PATH_MAX], prefix[PATH_MAX];
+    const struct package *p = package_find("pytorch");
+    (void)state;
+    write_library(TORCH "/lib/libtorch_cpu.so", 0);
+    write_text("venv/lib/python3.11/site-packages/torch-2.13.0+cpu.dist-info/METADATA", "");
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        assert_int_equal(install_link(p, path_of(folders[i]), &o, path, &e), 0);
+        assert_string_equal(path, path_of(TORCH "/lib/libtorch_cpu.so"));
+        assert_int_equal(access(path_of("home/runtimes/pytorch-2.13.0+cpu.link"), F_OK), 0);
+        assert_int_equal(install_remove(p, "2.13.0", &o, prefix, &e), 0);
+    }
+    write_library("libtorch/lib/libtorch_cpu.so", 0);
+    write_text("libtorch/build-version", "2.12.1+cu130\n");
+    assert_int_equal(install_link(p, path_of("libtorch"), &o, path, &e), 0);
+    assert_int_equal(access(path_of("home/runtimes/pytorch-2.12.1+cu130.link"), F_OK), 0);
+    write_text("libtorch/build-version", "../../x\n");
+    assert_int_equal(install_link(p, path_of("libtorch"), &o, path, &e), 0);
+    assert_int_equal(access(path_of("home/runtimes/pytorch-unknown.link"), F_OK), 0);
+}
+
+/* "1.31" is 1.31.x; "2.13.0" is also a build of it. */
+static void a_build_of_a_version(void **state)
+{
+    (void)state;
+    write_private("onnxruntime", "1.31.1+own");
+    write_private("onnxruntime", "1.31.10");
+    search();
+    assert_ptr_equal(pick("onnxruntime@1.31.1", ""), item("onnxruntime", 1));
+    assert_ptr_equal(pick("onnxruntime@1.31.1+own", ""), item("onnxruntime", 1));
+    assert_ptr_equal(pick("onnxruntime@1.31", ""), item("onnxruntime", 0));
+    assert_null(pick("onnxruntime@1.31.1+o", ""));
+}
+
 static void hostile_notes_are_passed_over(void **state)
 {
     static const char *const notes[] = {
@@ -377,6 +465,9 @@ int main(void)
         TEST(one_library_is_one_installation),
         TEST(what_cannot_be_loaded_is_shown_with_its_reason),
         TEST(plug_ins_are_no_runtimes),
+        TEST(the_python_of_a_library),
+        TEST(links_to_pytorch),
+        TEST(a_build_of_a_version),
         TEST(hostile_notes_are_passed_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
