@@ -55,19 +55,12 @@ static const struct package all[] = {
      .provider = "cpu", .title = "Intel's OpenVINO", .arguments = alone,
      .wheel = "openvino/libs/libopenvino_c.so.*", .library = "libopenvino_c.so*",
      .providers = openvino_providers, .formats = "onnx ir tflite savedmodel tfgraph"},
-<<<<<<< HEAD
-    {.name = "pytorch", .variant = "", .version = "2.13.0", .adapter = "pytorch",
-     .provider = "cpu", .title = "PyTorch", .wheel = "torch/lib/libtorch_cpu.so",
-     .library = "libtorch_cpu.so", .providers = pytorch_providers,
-     .formats = "onnx aoti exported torchscript python"},
-=======
     {.name = "pytorch", .distribution = "torch", .variant = "", .version = "2.13.0",
      .adapter = "pytorch", .provider = "cpu", .title = "PyTorch, and what converts to and from ONNX",
      .requirements = pytorch_requirements, .bare = pytorch_bare,
      .wheel = "torch/lib/libtorch_cpu.so", .library = "libtorch_cpu.so*",
-     .version_file = "../build-version", .providers = pytorch_providers, .formats = "onnx",
-     .needs_python = 1},
->>>>>>> 4bd16c6 (runtimes: PyTorch can be installed and linked; the Python of an installation's library)
+     .version_file = "../build-version", .providers = pytorch_providers,
+     .formats = "onnx aoti exported torchscript python", .needs_python = 1},
     {.name = "onnxruntime-ep-openvino", .variant = "ep-openvino", .version = "1.8.1",
      .title = "plug-in provider: OpenVINO (Intel hardware only)",
      .wheel = "onnxruntime_ep_openvino/libonnxruntime_providers_openvino_plugin.so", PLUGIN},
