@@ -21,10 +21,13 @@
  *     may have "variant":"eager" (a way in which the runtime runs models),
  *     "library":"/path/lib.so" (the runtime's installation), "provider_library":"",
  *     "require_provider":0 (1: no other provider may take over a node), and "shapes":
- *     {"input":[1,3,224,224]}, the whole sizes of inputs
+ *     {"input":[1,3,224,224]}, the whole sizes of inputs, and "types":{"input":"float32"}, their
+ *     element types, both as far as they are known
  *     -> {"ok":true,"load_ns":N,"runtime":"builtin","version":"0.1.0","library":"...",
  *         "provider":"cpu","settings":{...effective...},
  *         "inputs":[{"name":"input","type":"float32","shape":[1,3,224,224]}],"outputs":[...]}
+ *     an input may have "range":[LOW,HIGH]: it is made up within it unless the user or the file
+ *     tells how
  *   {"op":"inputs","sets":4,"set_bytes":N,"tensors":[{"offset":0,"bytes":N},...]}
  *     tensor i of set s lies at s * set_bytes + tensors[i].offset of WATTLE_FD_TENSORS, at a
  *     multiple of 64 from wattle; its own worker takes multiples of 8

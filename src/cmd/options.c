@@ -29,8 +29,9 @@ static const struct option_spec all[] = {
      "threads cost shows only then."},
     {OPTION_DIM, 0, "dim", "NAME=SIZE",
      "Size of a symbolic dimension other than the batch, such as S=128; may be repeated."},
-    {OPTION_SHAPE, 0, "shape", "INPUT=SIZExSIZE...",
-     "Shape of an input whose sizes are free, such as input=1x3x224x224; may be repeated."},
+    {OPTION_SHAPE, 0, "shape", "INPUT=[TYPE:]SIZExSIZE...",
+     "Shape of an input whose sizes are free, such as input=1x3x224x224; for files that do not tell "
+     "it also the element type, such as ids=int64:1x128; may be repeated."},
     {OPTION_INPUT, 0, "input", "[INPUT=]FILE",
      "Feed what a file holds: .npy, .npz, an ONNX tensor .pb, or a folder with input_0.pb or "
      "INPUT.npy files; may be repeated. Inputs that it lacks are made up."},

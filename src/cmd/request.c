@@ -322,13 +322,12 @@ static int parse_range(struct request *r, const char *text, struct error *e)
     return result;
 }
 
-/* "NAME=1x3x224x224" into the object. */
-static int parse_shape(json_t *object, const char *text, struct error *e)
+/* The sizes of "1x3x224x224" as an array; NULL when it is no such text. */
+static json_t *parse_sizes(const char *at)
 {
-    char name[PLAN_NAME_MAX], size[24];
-    const char *at = split_assignment(text, name);
+    char size[24];
     json_t *sizes = json_array();
-    int sound = at && sizes;
+    int sound = sizes != NULL;
     for (size_t rank = 0; sound && rank < RANK_MAX; rank++) {
         int64_t value;
         size_t n = strcspn(at, "x");
@@ -340,10 +339,30 @@ static int parse_shape(json_t *object, const char *text, struct error *e)
             break;
         at++;
     }
-    if (sound && !*at && at[-1] != 'x' && !json_object_set_new(object, name, sizes))
-        return 0;
+    if (sound && !*at && at[-1] != 'x')
+        return sizes;
     json_decref(sizes);
-    error_set(e, ERROR_USAGE, "shape '%.60s' is not INPUT=SIZExSIZE...", text);
+    return NULL;
+}
+
+/* "NAME=1x3x224x224" or "NAME=int64:1x128" into the object. */
+static int parse_shape(json_t *object, const char *text, struct error *e)
+{
+    char name[PLAN_NAME_MAX], type[16] = "";
+    const char *at = split_assignment(text, name), *colon = at ? strchr(at, ':') : NULL;
+    if (colon) {
+        snprintf(type, sizeof type, "%.*s", (int)(colon - at), at);
+        at = colon + 1;
+    }
+    if (colon && dtype_from_name(type) == DTYPE_NONE) {
+        error_set(e, ERROR_USAGE, "shape '%.60s': there is no element type '%s'", text, type);
+        return error_hint(e, "as in --shape %s=int64:1x128", name);
+    }
+    json_t *sizes = at ? parse_sizes(at) : NULL;
+    json_t *entry = colon && sizes ? json_pack("{s:s, s:o}", "type", type, "dims", sizes) : sizes;
+    if (entry && !json_object_set_new(object, name, entry))
+        return 0;
+    error_set(e, ERROR_USAGE, "shape '%.60s' is not INPUT=[TYPE:]SIZExSIZE...", text);
     return error_hint(e, "as in --shape input=1x3x224x224, with at most %d sizes", RANK_MAX);
 }
 

@@ -127,12 +127,27 @@ static int size_axis(struct input_plan *p, const struct cell *c, const struct on
     return result ? result : add_dim(p, dim->symbol, *out, e);
 }
 
+/* The element type that --shape gives, which must be the file's or the data's where those are known. */
+static int wanted_type(const struct cell *c, struct input_rule *r, json_t *shapes, struct error *e)
+{
+    const char *name = json_string_value(json_object_get(json_object_get(shapes, r->name), "type"));
+    enum dtype wanted = name ? dtype_from_name(name) : DTYPE_NONE;
+    if (wanted == DTYPE_NONE || wanted == r->type)
+        return 0;
+    if (r->type != DTYPE_NONE)
+        return error_set(e, ERROR_USAGE, "model '%s': --shape gives input '%s' the type %s, it is "
+                         "of type %s", c->model, r->name, name, dtype_name(r->type));
+    r->type = wanted;
+    return 0;
+}
+
 /* What --shape or the data of --input say: rank -1 when neither does. */
 static int wanted_shape(const struct cell *c, const struct input_rule *r, json_t *shapes,
                         struct shape *out, struct error *e)
 {
     size_t i;
-    json_t *sizes = json_object_get(shapes, r->name), *size;
+    json_t *entry = json_object_get(shapes, r->name), *size;
+    json_t *sizes = json_is_object(entry) ? json_object_get(entry, "dims") : entry;
     *out = (struct shape){.rank = sizes ? (int)json_array_size(sizes) : -1};
     if (out->rank > RANK_MAX)
         return error_set(e, ERROR_USAGE, "input '%s' is to have more than %d dimensions", r->name,
@@ -407,7 +422,10 @@ static int plan_input(struct input_plan *p, size_t i, const struct cell *c,
     if (strlen(input->name) >= sizeof r->name)
         return error_set(e, ERROR_UNSUPPORTED, "input name '%.40s...' is too long", input->name);
     snprintf(r->name, sizeof r->name, "%s", input->name);
-    int result = rule_from_data(r, input, i, c, o, e);
+    r->type = input->type;
+    int result = wanted_type(c, r, shapes, e);
+    if (!result)
+        result = rule_from_data(r, input, i, c, o, e);
     if (!result)
         result = size_input(p, c, m, input, r, shapes, e);
     return result ? result : make_rule(r, input, m, c, o, e);
@@ -465,7 +483,9 @@ static int name_shapes(struct input_plan *p, const struct cell *c, struct error 
             result = error_memory(e);
             break;
         }
-        result = wanted_shape(c, r, shapes, &r->shape, e);
+        result = wanted_type(c, r, shapes, e);
+        if (!result)
+            result = wanted_shape(c, r, shapes, &r->shape, e);
         if (result)
             break;
     }
@@ -490,7 +510,12 @@ static int name_data(struct input_plan *p, const struct cell *c, const struct da
         if (r->shape.rank >= 0 && !shape_equal(&r->shape, &item->tensor.shape))
             return error_set(e, ERROR_USAGE, "model '%s': --shape and --input differ in the shape "
                              "of input '%s'", c->model, r->name);
+        if (r->type != DTYPE_NONE && r->type != item->tensor.type)
+            return error_set(e, ERROR_USAGE, "model '%s': --shape gives input '%s' the type %s, "
+                             "--input the type %s", c->model, r->name, dtype_name(r->type),
+                             dtype_name(item->tensor.type));
         r->shape = item->tensor.shape;
+        r->type = item->tensor.type;
     }
     return 0;
 }
@@ -539,6 +564,23 @@ void input_plan_release(struct input_plan *p)
 {
     free(p->rules);
     *p = (struct input_plan){0};
+}
+
+int input_plan_range(struct input_plan *p, const char *name, double low, double high,
+                     struct error *e)
+{
+    if (!isfinite(low) || !isfinite(high) || low > high)
+        return error_set(e, ERROR_FORMAT, "worker gives input '%s' the range %g..%g", name, low,
+                         high);
+    struct input_rule *r = named_rule(p, name);
+    if (!r)
+        return error_memory(e);
+    if (r->kind != INPUT_UNKNOWN)
+        return 0;
+    r->kind = INPUT_UNIFORM;
+    r->a = low;
+    r->b = high;
+    return 0;
 }
 
 /* --- data ------------------------------------------------------------------------------------- */

@@ -14,6 +14,7 @@ struct input_rule {
     double a, b; /* mean and sd; low and high, both included; value */
     const struct tensor *given; /* of --input: the elements themselves; borrowed */
     struct shape shape;         /* complete; rank -1 when the file does not tell */
+    enum dtype type;            /* DTYPE_NONE when neither the file nor the user tells */
 };
 
 struct input_plan {
@@ -32,6 +33,11 @@ struct input_plan {
 int input_plan_make(struct input_plan *p, const struct cell *c, const struct measure_options *o,
                     struct error *e);
 void input_plan_release(struct input_plan *p);
+
+/* What the runtime says of an input's values: taken where neither the user nor the file says how it
+ * is made up. */
+int input_plan_range(struct input_plan *p, const char *name, double low, double high,
+                     struct error *e);
 
 /* Fills one tensor. Depends on seed, set, name, type and element index only. */
 int input_fill(const struct input_plan *p, const char *name, enum dtype type, uint64_t seed, int set,

@@ -79,6 +79,16 @@ static json_t *shapes_json(const struct input_plan *p)
     return shapes;
 }
 
+static json_t *types_json(const struct input_plan *p)
+{
+    json_t *types = json_object();
+    for (size_t i = 0; i < p->rule_count; i++)
+        if (p->rules[i].type != DTYPE_NONE)
+            json_object_set_new(types, p->rules[i].name,
+                                json_string(dtype_name(p->rules[i].type)));
+    return types;
+}
+
 /* "0+1" as ["0","1"]. */
 static json_t *devices_json(const struct cell *c)
 {
@@ -137,12 +147,14 @@ static int load(struct session *s, struct error *e)
     const struct cell *c = s->cell;
     json_t *options = json_loads(c->options[0] ? c->options : "{}", 0, NULL);
     json_t *command = json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:o, s:i, s:I, s:s, s:s, s:o, s:o, s:o}", "op",
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:o, s:i, s:I, s:s, s:s, s:o, s:o, s:o, s:o}",
+        "op",
         "load", "runtime", c->runtime, "variant", c->variant, "library", c->library, "provider",
         c->provider, "provider_library", c->provider_library, "require_provider",
         c->require_provider, "model", model_path(c), "devices", devices_json(c), "threads",
         c->threads, "batch", (json_int_t)c->batch, "precision", c->precision, "spin", c->spin,
-        "dims", dims_json(&s->plan), "shapes", shapes_json(&s->plan), "options", options);
+        "dims", dims_json(&s->plan), "shapes", shapes_json(&s->plan), "types",
+        types_json(&s->plan), "options", options);
     if (!command)
         return error_memory(e);
     return session_call(s, command, 0, &s->loaded, e);
@@ -216,27 +228,62 @@ static int fill_sets(struct session *s, json_t *inputs, json_t *tensors, int set
     return result;
 }
 
-static int has_input(json_t *inputs, const char *name)
+static json_t *find_input(json_t *inputs, const char *name)
 {
     size_t i;
     json_t *input;
     json_array_foreach(inputs, i, input) {
         const char *text = json_string_value(json_object_get(input, "name"));
         if (text && !strcmp(text, name))
-            return 1;
+            return input;
     }
-    return 0;
+    return NULL;
 }
 
-/* For a file that only the runtime can read, a name that the user gave is checked now. */
+static int check_type(const struct input_rule *r, json_t *input, struct error *e)
+{
+    const char *type = json_string_value(json_object_get(input, "type"));
+    if (r->type == DTYPE_NONE || !type || dtype_from_name(type) == r->type)
+        return 0;
+    return error_set(e, ERROR_USAGE, "input '%s' is to be of type %s, the runtime takes %.20s",
+                     r->name, dtype_name(r->type), type);
+}
+
+/* For a file that only the runtime can read, what the user says of inputs is checked now. */
 static int check_names(const struct session *s, json_t *inputs, struct error *e)
 {
     if (!s->cell->format[0] || !strcmp(s->cell->format, "onnx"))
         return 0;
-    for (size_t i = 0; i < s->plan.rule_count; i++)
-        if (!has_input(inputs, s->plan.rules[i].name))
-            return error_set(e, ERROR_USAGE, "model '%s' has no input '%s'", s->cell->model,
-                             s->plan.rules[i].name);
+    int result = 0;
+    for (size_t i = 0; i < s->plan.rule_count && !result; i++) {
+        const struct input_rule *r = &s->plan.rules[i];
+        json_t *input = find_input(inputs, r->name);
+        result = input ? check_type(r, input, e)
+                       : error_set(e, ERROR_USAGE, "model '%s' has no input '%s'", s->cell->model,
+                                   r->name);
+    }
+    return result;
+}
+
+/* The worker's own ranges. */
+static int take_ranges(struct session *s, json_t *inputs, struct error *e)
+{
+    size_t i;
+    json_t *input;
+    json_array_foreach(inputs, i, input) {
+        const char *name = json_string_value(json_object_get(input, "name"));
+        json_t *range = json_object_get(input, "range");
+        json_t *low = json_array_get(range, 0), *high = json_array_get(range, 1);
+        if (!name || !range)
+            continue;
+        if (json_array_size(range) != 2 || !json_is_number(low) || !json_is_number(high))
+            return error_set(e, ERROR_FORMAT, "worker gives input '%s' a range that is not "
+                             "[LOW,HIGH]", name);
+        int result = input_plan_range(&s->plan, name, json_number_value(low),
+                                      json_number_value(high), e);
+        if (result)
+            return result;
+    }
     return 0;
 }
 
@@ -246,6 +293,8 @@ int session_inputs(struct session *s, int sets, struct error *e)
     json_t *tensors = json_array();
     size_t set_bytes = 0;
     int result = tensors ? check_names(s, inputs, e) : error_memory(e);
+    if (!result)
+        result = take_ranges(s, inputs, e);
     if (!result)
         result = lay_out(inputs, tensors, &set_bytes, e);
     if (!result) {

@@ -37,7 +37,8 @@ struct cell {
     struct plan_dim dims[PLAN_DIM_MAX]; /* the user's --dim; the batch is not among them */
     size_t dim_count;
     char options[512];           /* provider options as a JSON object, "{}" when none */
-    char shapes[PLAN_SHAPES_MAX]; /* the user's --shape: JSON object NAME -> [sizes], "{}" when none */
+    char shapes[PLAN_SHAPES_MAX]; /* the user's --shape, "{}" when none: JSON object of NAME ->
+                                    [sizes] or, with a type, {"type":"int64","dims":[sizes]} */
     char form[16];               /* "native": the network in the runtime's own idiom, same weights;
                                     "converted": made from the file by a converter; "": the file */
     char artifact[PATH_MAX];     /* what the worker loads in place of path (runtime/prepare.h); "" */

@@ -25,6 +25,7 @@ struct adapter_dim {
  * names of symbolic dimensions (OpenVINO) cannot use adapter_dim. */
 struct adapter_shape {
     const char *name;
+    const char *type;       /* "int64"; "" when nobody could tell */
     int rank;
     int64_t dims[ADAPTER_RANK_MAX];
 };
@@ -56,6 +57,7 @@ struct adapter_tensor {
     int rank;
     int64_t dims[ADAPTER_RANK_MAX]; /* concrete; an output's may be 0 until it was run once */
     size_t bytes;
+    const double *range;    /* lowest and highest value an input takes; NULL: not known */
 };
 
 /* What was loaded. Strings and settings are the adapter's until unload. */

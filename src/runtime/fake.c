@@ -26,6 +26,7 @@ struct script {
     int64_t latency_us, drift_us, slow_first_us, jitter_us, load_us;
     int64_t crash_at_run, hang_at_run, kill_at_run, exit_at_run, fail_at_run;
     int64_t allocate_in_run, write_in_run, int_input, log_bytes;
+    int64_t int_high; /* the highest value that the integer input says it takes; 0: says nothing */
     int64_t device_bytes; /* memory on an accelerator that it does not have; -1: unknown */
     double wrong_output;
     char work[8];  /* none, sleep, burn */
@@ -44,6 +45,7 @@ struct fake {
     int just_ran;    /* the next look at the clock gives exactly the run's end */
     uint64_t random;
     int null_fd;
+    double int_range[2];
     json_t *settings;
 };
 
@@ -92,6 +94,7 @@ INTEGER(fail_at_run, 0, INT64_MAX)
 INTEGER(allocate_in_run, 0, 1)
 INTEGER(write_in_run, 0, 1)
 INTEGER(int_input, 0, 1)
+INTEGER(int_high, 0, INT32_MAX)
 INTEGER(log_bytes, 0, 1 << 20)
 INTEGER(device_bytes, -1, INT64_MAX)
 TEXT(work, " none sleep burn ")
@@ -111,6 +114,7 @@ static const struct adapter_option known[] = {
     OPTION(exit_at_run),  OPTION(fail_at_run),     OPTION(oom),           OPTION(wrong_output),
     OPTION(work),         OPTION(allocate_in_run), OPTION(write_in_run),  OPTION(int_input),
     OPTION(log),          OPTION(log_bytes),       OPTION(crash),         OPTION(device_bytes),
+    OPTION(int_high),
 };
 
 static void probe(struct adapter_probe *out)
@@ -142,8 +146,9 @@ static void unload(void *state)
     free(f);
 }
 
-static void describe(const struct fake *f, const char *provider, struct adapter_loaded *out)
+static void describe(struct fake *f, const char *provider, struct adapter_loaded *out)
 {
+    f->int_range[1] = (double)f->script.int_high;
     out->version = "1";
     out->library = "fake";
     out->provider = provider;
@@ -158,7 +163,8 @@ static void describe(const struct fake *f, const char *provider, struct adapter_
                                              .type = "int64",
                                              .rank = 1,
                                              .dims = {f->batch},
-                                             .bytes = (size_t)f->batch * sizeof(int64_t)};
+                                             .bytes = (size_t)f->batch * sizeof(int64_t),
+                                             .range = f->script.int_high ? f->int_range : NULL};
     out->input_count = f->script.int_input ? 2 : 1;
     out->output_count = 1;
 }

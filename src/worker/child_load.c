@@ -57,7 +57,8 @@ static int read_shape(const char *name, json_t *sizes, struct adapter_shape *sha
     if (!json_is_array(sizes) || json_array_size(sizes) > ADAPTER_RANK_MAX)
         return error_set(e, ERROR_USAGE, "shape of '%.60s' is not an array of at most %d sizes",
                          name, ADAPTER_RANK_MAX);
-    *shape = (struct adapter_shape){.name = name, .rank = (int)json_array_size(sizes)};
+    *shape = (struct adapter_shape){.name = name, .type = "",
+                                    .rank = (int)json_array_size(sizes)};
     json_array_foreach(sizes, i, size) {
         int64_t value = json_is_integer(size) ? json_integer_value(size) : -1;
         if (value < 0 || value > DIM_VALUE_MAX)
@@ -71,16 +72,21 @@ static int read_shape(const char *name, json_t *sizes, struct adapter_shape *sha
 static int read_shapes(struct child *c, json_t *command, struct adapter_request *r,
                        struct error *e)
 {
-    json_t *shapes, *sizes;
+    json_t *shapes, *types, *sizes;
     const char *name;
     int code = field_object(command, "shapes", &shapes, e);
+    if (!code)
+        code = field_object(command, "types", &types, e);
     if (code)
         return code;
     if (json_object_size(shapes) > ADAPTER_TENSOR_MAX)
         return error_set(e, ERROR_USAGE, "\"shapes\" has more than %d members",
                          ADAPTER_TENSOR_MAX);
     json_object_foreach(shapes, name, sizes) {
-        code = read_shape(name, sizes, &c->shapes[r->shape_count++], e);
+        struct adapter_shape *shape = &c->shapes[r->shape_count++];
+        code = read_shape(name, sizes, shape, e);
+        if (!code && types)
+            code = field_text(types, name, "", &shape->type, e);
         if (code)
             return code;
     }
@@ -171,7 +177,9 @@ static json_t *tensor_json(const struct adapter_tensor *t)
             json_decref(shape);
             shape = NULL;
         }
-    return shape ? json_pack("{s:s,s:s,s:o}", "name", t->name, "type", t->type, "shape", shape)
+    json_t *range = shape && t->range ? json_pack("[f,f]", t->range[0], t->range[1]) : NULL;
+    return shape ? json_pack("{s:s,s:s,s:o,s:o*}", "name", t->name, "type", t->type, "shape", shape,
+                             "range", range)
                  : NULL;
 }
 

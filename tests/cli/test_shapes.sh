@@ -20,6 +20,21 @@ ok; json j.json '[.cells[].shapes.inputs[1].shape == [0,4]] | all'
 expect 2 run zero.onnx --dim P=-1
 in_err "P -1 is outside 0.."
 
+# A type is only for files that wattle cannot read; for others it must be theirs.
+make_onnx typed.onnx ids=int64:Nx4
+expect 0 run typed.onnx -r builtin --shape ids=int64:1x4 --range ids=0..9
+expect 2 run typed.onnx -r builtin --shape ids=int32:1x4 --range ids=0..9
+in_err "gives input 'ids' the type int32, it is of type int64"
+expect 2 run typed.onnx -r builtin --shape ids=int65:1x4 --range ids=0..9
+in_err "there is no element type 'int65'"
+expect 2 run typed.onnx -r builtin --shape ids=int64: --range ids=0..9
+in_err "is not INPUT=[TYPE:]SIZE"
+
+# A worker's own range is used unless the user gives one.
+expect 3 fake --provider-option int_input=1
+in_err "cannot make up input 'n' of type int64"
+expect 0 fake --provider-option int_input=1 --provider-option int_high=9
+
 # 256 inputs and outputs, all named, fed and compared.
 names=$(seq -f 'x%.0f' 256)
 make_onnx many.onnx $(printf '%s=Nxfree ' $names)

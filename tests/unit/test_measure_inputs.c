@@ -340,6 +340,67 @@ static void other_formats_are_not_opened(void **state)
     assert_string_equal(e.text, "model 'm': tensor 0 of --input has no name");
 }
 
+/* What a worker says of an input counts where nobody else does. */
+static void workers_may_tell_ranges(void **state)
+{
+    (void)state;
+    const struct measure_range range = {"n", 0, 9};
+    int64_t n[64];
+    cell = (struct cell){.model = "m", .path = "/nonexistent", .format = "ir", .batch = 1};
+    measure_defaults(&options);
+    options.ranges = &range;
+    options.range_count = 1;
+    strcpy(cell.shapes, "{\"ids\":{\"type\":\"int64\",\"dims\":[2,3]}}");
+    assert_int_equal(input_plan_make(&plan, &cell, &options, &e), 0);
+    assert_int_equal(input_plan_range(&plan, "ids", 100, 101, &e), 0);
+    assert_int_equal(input_plan_range(&plan, "n", 100, 101, &e), 0);
+    assert_int_equal(input_plan_range(&plan, "new", 7, 7, &e), 0);
+    assert_int_equal(input_fill(&plan, "ids", DTYPE_I64, 1, 0, n, 64, &e), 0);
+    assert_true(n[0] == 100 || n[0] == 101);
+    assert_int_equal(input_fill(&plan, "n", DTYPE_I64, 1, 0, n, 64, &e), 0);
+    assert_true(n[0] >= 0 && n[0] <= 9);
+    assert_int_equal(input_fill(&plan, "new", DTYPE_I64, 1, 0, n, 64, &e), 0);
+    assert_int_equal(n[63], 7);
+    assert_int_equal(input_plan_range(&plan, "x", 2, 1, &e), ERROR_FORMAT);
+    assert_int_equal(input_plan_range(&plan, "x", 0, (double)NAN, &e), ERROR_FORMAT);
+    assert_int_equal(input_plan_range(&plan, "bytes", 0, 256, &e), 0);
+    assert_int_equal(input_fill(&plan, "bytes", DTYPE_U8, 1, 0, n, 64, &e), ERROR_USAGE);
+    input_plan_release(&plan);
+}
+
+static void shapes_may_give_types(void **state)
+{
+    (void)state;
+    float x[2] = {1, 2};
+    struct data_item item = {.name = "x", .tensor = {DTYPE_F32, {1, {2}}, x}};
+    const struct data data = {.items = &item, .count = 1};
+    cell = (struct cell){.model = "m", .path = "/nonexistent", .format = "ir", .batch = 1};
+    measure_defaults(&options);
+    strcpy(cell.shapes, "{\"ids\":{\"type\":\"int64\",\"dims\":[2,3]},\"x\":[2]}");
+    assert_int_equal(input_plan_make(&plan, &cell, &options, &e), 0);
+    assert_int_equal(plan.rules[0].type, DTYPE_I64);
+    assert_int_equal(plan.rules[0].shape.rank, 2);
+    assert_int_equal(plan.rules[0].shape.dims[1], 3);
+    assert_int_equal(plan.rules[1].type, DTYPE_NONE);
+    input_plan_release(&plan);
+    options.data = &data; /* data has a type of its own */
+    strcpy(cell.shapes, "{\"x\":{\"type\":\"int64\",\"dims\":[2]}}");
+    assert_int_equal(input_plan_make(&plan, &cell, &options, &e), ERROR_USAGE);
+    assert_string_equal(e.text, "model 'm': --shape gives input 'x' the type int64, --input the "
+                                "type float32");
+
+    struct onnx_writer *w = relu_model(NAMES("N", "T"), DTYPE_F32);
+    strcpy(cell.shapes, "{\"x\":{\"type\":\"float32\",\"dims\":[1,3]}}");
+    assert_int_equal(make(w), 0);
+    assert_int_equal(plan.rules[0].shape.dims[1], 3);
+    input_plan_release(&plan);
+    w = relu_model(NAMES("N", "T"), DTYPE_F32);
+    strcpy(cell.shapes, "{\"x\":{\"type\":\"int64\",\"dims\":[1,3]}}");
+    assert_int_equal(make(w), ERROR_USAGE);
+    assert_string_equal(e.text, "model 'm': --shape gives input 'x' the type int64, it is of type "
+                                "float32");
+}
+
 static void strings_are_refused(void **state)
 {
     (void)state;
@@ -362,6 +423,8 @@ int main(void)
         cmocka_unit_test(shapes_give_every_free_size),
         cmocka_unit_test(given_data_is_fed_as_it_is),
         cmocka_unit_test(sixteen_bit_floats_are_made_up),
+        cmocka_unit_test(workers_may_tell_ranges),
+        cmocka_unit_test(shapes_may_give_types),
         cmocka_unit_test(strings_are_refused),
         cmocka_unit_test(other_formats_are_not_opened),
     };
