@@ -363,7 +363,7 @@ static void shapes_by_name(void **context)
         struct trip t;
         set("FAKE_OV_SHAPE", cases[i].file);
         prepare(&t);
-        t.shape = (struct adapter_shape){cases[i].name, 2, {cases[i].rows, cases[i].columns}};
+        t.shape = (struct adapter_shape){cases[i].name, "", 2, {cases[i].rows, cases[i].columns}};
         t.request.shapes = &t.shape;
         t.request.shape_count = 1;
         load(&t);
