@@ -52,8 +52,9 @@ static void put_number(struct row *w, double x)
 }
 
 static const char columns[] =
-    "campaign,started,wattle,host,command,seed,duration_s,model,model_sha256,runtime,"
-    "runtime_variant,runtime_version,provider,batch,threads,instances,precision,gap_s,blocks_ok,"
+    "campaign,started,wattle,host,command,seed,duration_s,model,model_sha256,"
+    "model_form,model_how,runtime,runtime_variant,runtime_version,runtime_command,provider,devices,"
+    "batch,threads,instances,precision,gap_s,blocks_ok,"
     "blocks_failed,failure,"
     "load_ms,first_ms,latency_count,latency_min_ms,latency_p50_ms,latency_p90_ms,latency_p95_ms,"
     "latency_p99_ms,percentile_reason,latency_ci95_low_ms,latency_ci95_high_ms,ci95_reason,"
@@ -82,10 +83,14 @@ static void put_identity(struct row *w)
     put_number(w, campaign->duration_s);
     put_text(w, campaign->models[cell->model].name);
     put_text(w, campaign->models[cell->model].sha256);
+    put_text(w, cell->cell.form);
+    put_text(w, cell->cell.how);
     put_text(w, cell->cell.runtime);
     put_text(w, cell->cell.variant);
     put_text(w, first ? first->runtime_version : cell->cell.version);
+    put_text(w, cell->cell.command);
     put_text(w, first && first->provider[0] ? first->provider : cell->cell.provider);
+    put_text(w, cell->cell.devices);
     put_int(w, cell->cell.batch);
     put_int(w, cell->cell.threads);
     put_int(w, cell->cell.instances);

@@ -45,6 +45,14 @@ void format_agreement(const struct report *r, const struct summary_group *g, cha
 void format_answer(const struct report *r, const struct summary_group *g, int utf8, char *out,
                    size_t size);
 
+/* How what was loaded in place of the model was made, each way once: fills *out with number i (from
+ * 0), returns 0 when there are no more. */
+int format_how(const struct report *r, const struct summary_group *g, size_t i, char *out,
+               size_t size);
+
+/* Whether any row of the group has a form to show. */
+int format_has_forms(const struct report *r, const struct summary_group *g);
+
 /* What weakens rows of a group, alike reasons once: fills *out with note number i (from 0), returns
  * 0 when there are no more. */
 int format_note(const struct report *r, const struct summary_group *g, size_t i, char *out,

@@ -119,18 +119,34 @@ static void set_error(struct object o, const struct record *r, const char *text)
     set_text(error, "log", r ? r->log : NULL);
 }
 
-static void set_model(struct object o, const struct store_model *m)
+static void set_model(struct object o, const struct store_model *m, const struct cell *c)
 {
     struct object model = child(o, "model");
     set_text(model, "name", m->name);
     set_text(model, "format", m->format);
     set_text(model, "sha256", m->sha256);
+    set_text(model, "form", c->form);
+    set_text(model, "how", c->how);
     set_number(model, "parameters", NAN);
     if (m->parameters >= 0)
         set_int(model, "parameters", m->parameters);
     set_number(model, "macs", NAN);
     if (m->macs >= 0)
         set_int(model, "macs", m->macs);
+}
+
+/* "0+1" as ["0","1"]. */
+static void set_devices(struct object o, const char *devices)
+{
+    json_t *array = array_of(o, "devices");
+    char id[sizeof ((struct cell *)0)->devices], clean[sizeof id];
+    for (const char *at = devices; *at; at += *at == '+') {
+        size_t size = strcspn(at, "+");
+        snprintf(id, sizeof id, "%.*s", (int)size, at);
+        if (json_array_append_new(array, json_string(format_utf8(id, 1, clean, sizeof clean))))
+            *o.failed = 1;
+        at += size;
+    }
 }
 
 static void set_setup(struct object o, const struct summary *s)
@@ -143,8 +159,9 @@ static void set_setup(struct object o, const struct summary *s)
     set_text(runtime, "version", first ? first->runtime_version
                                        : c->version[0] ? c->version : NULL);
     set_text(runtime, "library", first ? first->library : c->library[0] ? c->library : NULL);
+    set_text(runtime, "command", c->command);
     set_text(o, "provider", first && first->provider[0] ? first->provider : c->provider);
-    array_of(o, "devices");
+    set_devices(o, c->devices);
     set_int(o, "batch", c->batch);
     set_int(o, "threads", c->threads);
     set_int(o, "instances", c->instances);
@@ -337,7 +354,7 @@ static void set_block(struct object o, const struct record *r)
 
 static void set_cell(struct object o, const struct report *r, const struct summary *s, int by_time)
 {
-    set_model(o, &r->campaign->models[s->cell->model]);
+    set_model(o, &r->campaign->models[s->cell->model], &s->cell->cell);
     set_setup(o, s);
     set_error(o, s->failed, s->first ? NULL : s->failure);
     set_number(o, "load_ms", s->load_ms);

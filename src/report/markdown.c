@@ -35,15 +35,20 @@ static void print_number(FILE *out, double x)
     print_cell(out, format_number(x, 3, text));
 }
 
-static void print_row(const struct summary *s, double unit, FILE *out)
+static void print_row(const struct summary *s, double unit, int forms, FILE *out)
 {
-    char text[2 * FORMAT_SIZE], name[192];
+    char text[2 * FORMAT_SIZE], name[192], runtime[REPORT_RUNTIME_MAX];
     const struct record *first = s->first;
-    snprintf(name, sizeof name, "%s%s%s", s->cell->cell.runtime,
+    const struct cell *c = &s->cell->cell;
+    snprintf(name, sizeof name, "%s%s%s", report_runtime(c, runtime),
              first && first->runtime_version[0] ? " " : "", first ? first->runtime_version : "");
     fputs("|", out);
     print_cell(out, name);
-    print_cell(out, first && first->provider[0] ? first->provider : s->cell->cell.provider);
+    snprintf(name, sizeof name, "%s%s%s", first && first->provider[0] ? first->provider : c->provider,
+             c->devices[0] ? " " : "", c->devices);
+    print_cell(out, name);
+    if (forms)
+        print_cell(out, c->form);
     print_number(out, s->p50_ms);
     print_number(out, s->p90_ms);
     print_number(out, s->p99_ms);
@@ -58,12 +63,21 @@ static void print_row(const struct summary *s, double unit, FILE *out)
 static void print_table(const struct report *r, const struct summary_group *g, FILE *out)
 {
     double unit = format_unit(r, g);
+    int forms = format_has_forms(r, g);
     fprintf(out,
-            "| runtime | provider | p50 ms | p90 ms | p99 ms | per s | CPU-ms | %s/inference "
+            "| runtime | provider |%s p50 ms | p90 ms | p99 ms | per s | CPU-ms | %s/inference "
             "| vs best | verdict |\n"
-            "|---|---|--:|--:|--:|--:|--:|--:|---|---|\n", format_unit_name(unit));
+            "|---|---|%s--:|--:|--:|--:|--:|--:|---|---|\n", forms ? " form |" : "",
+            format_unit_name(unit), forms ? "---|" : "");
     for (size_t i = g->begin; i < g->end; i++)
-        print_row(&r->rows[i], unit, out);
+        print_row(&r->rows[i], unit, forms, out);
+}
+
+static void print_item(FILE *out, const char *text, int is_first)
+{
+    fputs(is_first ? "\n- " : "- ", out);
+    print_escaped(out, text);
+    fputc('\n', out);
 }
 
 static void print_group(const struct report *r, const struct summary_group *g, FILE *out)
@@ -80,11 +94,11 @@ static void print_group(const struct report *r, const struct summary_group *g, F
     print_escaped(out, text);
     fputs("\n\n", out);
     print_table(r, g, out);
-    for (size_t i = 0; format_note(r, g, i, text, sizeof text); i++) {
-        fputs(i ? "- " : "\n- ", out);
-        print_escaped(out, text);
-        fputc('\n', out);
-    }
+    int listed = 0;
+    for (size_t i = 0; format_how(r, g, i, text, sizeof text); i++)
+        print_item(out, text, !listed++);
+    for (size_t i = 0; format_note(r, g, i, text, sizeof text); i++)
+        print_item(out, text, !listed++);
     format_agreement(r, g, text, sizeof text);
     if (*text) {
         fputc('\n', out);

@@ -162,6 +162,56 @@ void format_agreement(const struct report *r, const struct summary_group *g, cha
             open->cell->agreement.detail);
 }
 
+/* --- how models were made --------------------------------------------------------------------- */
+
+int format_has_forms(const struct report *r, const struct summary_group *g)
+{
+    for (size_t i = g->begin; i < g->end; i++)
+        if (r->rows[i].cell->cell.form[0])
+            return 1;
+    return 0;
+}
+
+static int same_how(const struct cell *a, const struct cell *b)
+{
+    return !strcmp(a->how, b->how) && !strcmp(a->form, b->form);
+}
+
+/* Is there a row before this one that was made in the same way (and, with name, of that name)? */
+static int how_told(const struct report *r, const struct summary_group *g, size_t row,
+                    const char *name)
+{
+    const struct cell *c = &r->rows[row].cell->cell;
+    char other[REPORT_RUNTIME_MAX];
+    for (size_t i = g->begin; i < row; i++) {
+        const struct cell *before = &r->rows[i].cell->cell;
+        if (same_how(before, c) && (!name || !strcmp(report_runtime(before, other), name)))
+            return 1;
+    }
+    return 0;
+}
+
+/* "pytorch:aoti, pytorch:compile native: torch.export 2.13.0" */
+int format_how(const struct report *r, const struct summary_group *g, size_t index, char *out,
+               size_t size)
+{
+    size_t row = g->begin;
+    char name[REPORT_RUNTIME_MAX];
+    while (row < g->end && (!r->rows[row].cell->cell.how[0] || how_told(r, g, row, NULL) || index--))
+        row++;
+    *out = '\0';
+    if (row == g->end)
+        return 0;
+    const struct cell *c = &r->rows[row].cell->cell;
+    for (size_t i = row; i < g->end; i++) {
+        const struct cell *other = &r->rows[i].cell->cell;
+        if (same_how(other, c) && !how_told(r, g, i, report_runtime(other, name)))
+            add(out, size, "%s%s", *out ? ", " : "", name);
+    }
+    add(out, size, "%s%s: %s", c->form[0] ? " " : "", c->form, c->how);
+    return 1;
+}
+
 /* --- notes ------------------------------------------------------------------------------------ */
 
 /* Reasons that differ only from the first digit on are the same finding with other figures. */

@@ -60,6 +60,10 @@ struct report {
     int exit_code;                /* 0, 3 (INVALID or a failed block), 5 (mismatch) */
     struct arena memory;          /* of rows, groups and texts */
 };
+enum { REPORT_RUNTIME_MAX = 112 };
+/* "onnxruntime", "pytorch:eager": with the variant, unless that is the provider's name. */
+const char *report_runtime(const struct cell *c, char text[REPORT_RUNTIME_MAX]);
+
 int report_make(struct report *r, const struct store_campaign *c, struct error *e);
 void report_release(struct report *r);
 

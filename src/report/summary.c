@@ -15,6 +15,14 @@ enum {
 /* The shortest window of a result to quote; the tolerance is for windows cut at their duration. */
 static const double WINDOW_S = 10, WINDOW_TOLERANCE = 0.995;
 
+const char *report_runtime(const struct cell *c, char text[REPORT_RUNTIME_MAX])
+{
+    int named = c->variant[0] && strcmp(c->variant, c->provider) != 0;
+    snprintf(text, REPORT_RUNTIME_MAX, "%s%s%s", c->runtime, named ? ":" : "",
+             named ? c->variant : "");
+    return text;
+}
+
 struct maker {
     struct report *report;
     struct error *error;
@@ -407,7 +415,8 @@ static void judge_row(struct maker *m, struct summary *s, struct reasons *list)
         judge(s, list, VERDICT_SUSPECT,
               arena_format(a, "window of %.2g s is shorter than %.0f s: use --duration %.0fs",
                            window, WINDOW_S, WINDOW_S));
-    if (s->first->provider[0] && strcmp(s->first->provider, s->cell->cell.provider))
+    if (s->first->provider[0] && s->cell->cell.provider[0] &&
+        strcmp(s->first->provider, s->cell->cell.provider))
         judge(s, list, VERDICT_SUSPECT,
               arena_format(a, "%s ran it instead of %s", s->first->provider,
                            s->cell->cell.provider));
@@ -573,39 +582,53 @@ static void rank_group(struct report *r, struct summary_group *g)
     }
 }
 
-/* Longer and longer names of a row, as -r takes them. */
-enum { NAME_FORMS = 4 };
+/* What a row's name may need besides runtime and variant, to be told from the others. */
+enum { NAME_PROVIDER = 1, NAME_VERSION = 2, NAME_FORM = 4, NAME_DEVICES = 8, NAME_ALL = 15 };
 
-static const char *name_of(struct report *r, const struct cell *c, int form)
+static const char *name_of(struct report *r, const struct cell *c, int parts)
 {
-    switch (form) {
-    case 0: return c->runtime;
-    case 1: return arena_format(&r->memory, "%s:%s", c->runtime, c->provider);
-    case 2: return arena_format(&r->memory, "%s@%s", c->runtime, c->version);
-    default:
-        return arena_format(&r->memory, "%s:%s@%s", c->runtime, c->provider, c->version);
-    }
+    char runtime[REPORT_RUNTIME_MAX];
+    const char *provider = parts & NAME_PROVIDER ? c->provider : "";
+    const char *version = parts & NAME_VERSION ? c->version : "";
+    const char *form = parts & NAME_FORM ? c->form : "";
+    const char *devices = parts & NAME_DEVICES ? c->devices : "";
+    return arena_format(&r->memory, "%s%s%s%s%s%s%s%s%s", report_runtime(c, runtime),
+                        *provider ? ":" : "", provider, *version ? "@" : "", version,
+                        *form ? " " : "", form, *devices ? " " : "", devices);
 }
 
-static int same_name(const struct cell *a, const struct cell *b, int form)
+static int same_name(const struct cell *a, const struct cell *b, int parts)
 {
-    return !strcmp(a->runtime, b->runtime) &&
-           (form % 2 == 0 || !strcmp(a->provider, b->provider)) &&
-           (form < 2 || !strcmp(a->version, b->version));
+    char x[REPORT_RUNTIME_MAX], y[REPORT_RUNTIME_MAX];
+    return !strcmp(report_runtime(a, x), report_runtime(b, y)) &&
+           (!(parts & NAME_PROVIDER) || !strcmp(a->provider, b->provider)) &&
+           (!(parts & NAME_VERSION) || !strcmp(a->version, b->version)) &&
+           (!(parts & NAME_FORM) || !strcmp(a->form, b->form)) &&
+           (!(parts & NAME_DEVICES) || !strcmp(a->devices, b->devices));
 }
 
-/* The shortest name that says which row is meant. */
+static int is_unique(const struct report *r, const struct summary_group *g, size_t row, int parts)
+{
+    for (size_t i = g->begin; i < g->end; i++)
+        if (i != row && same_name(&r->rows[row].cell->cell, &r->rows[i].cell->cell, parts))
+            return 0;
+    return 1;
+}
+
+/* The shortest name, as -r takes it, that says which row is meant. */
 static void label_group(struct report *r, const struct summary_group *g)
 {
+    static const int tries[] = {0, NAME_PROVIDER, NAME_FORM, NAME_DEVICES, NAME_VERSION,
+                                NAME_PROVIDER | NAME_VERSION, NAME_PROVIDER | NAME_FORM,
+                                NAME_FORM | NAME_DEVICES, NAME_FORM | NAME_VERSION, NAME_ALL};
+    const size_t count = sizeof tries / sizeof *tries;
     for (size_t i = g->begin; i < g->end; i++) {
         const struct cell *c = &r->rows[i].cell->cell;
-        int form = 0;
-        for (int unique = 0; !unique && form < NAME_FORMS; form += !unique) {
-            unique = form < 2 || c->version[0];
-            for (size_t j = g->begin; j < g->end; j++)
-                unique &= j == i || !same_name(c, &r->rows[j].cell->cell, form);
-        }
-        r->rows[i].label = name_of(r, c, form < NAME_FORMS ? form : 1);
+        size_t t = 0;
+        while (t < count && ((tries[t] & NAME_VERSION && !c->version[0]) ||
+                             !is_unique(r, g, i, tries[t])))
+            t++;
+        r->rows[i].label = name_of(r, c, t < count ? tries[t] : NAME_PROVIDER);
         if (!r->rows[i].label)
             r->rows[i].label = c->runtime;
     }

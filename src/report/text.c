@@ -94,7 +94,7 @@ static void print_title(const struct report *r, const struct summary_group *g, F
 
 /* --- the table -------------------------------------------------------------------------------- */
 
-enum column { RUNTIME, PROVIDER, P50, TAIL, RATE, CPU, ENERGY, RATIO, VERDICT, COLUMNS };
+enum column { RUNTIME, PROVIDER, FORM, P50, TAIL, RATE, CPU, ENERGY, RATIO, VERDICT, COLUMNS };
 
 struct tail {
     const char *title;
@@ -147,6 +147,8 @@ struct table {
     double unit;    /* of energy: J, mJ or uJ in J */
     double time_ms; /* of latency and CPU time: ms or us in ms */
     struct tail tail;
+    int forms;      /* a row has one */
+    size_t widths[COLUMNS]; /* of the longest text */
     int failed;
 };
 
@@ -166,6 +168,7 @@ static void add_columns(struct table *t)
     } columns[COLUMNS] = {
         [RUNTIME] = {"RUNTIME", 0.3, SCOLS_FL_TRUNC},
         [PROVIDER] = {"PROVIDER", 0.15, SCOLS_FL_TRUNC},
+        [FORM] = {"FORM", 0, t->forms ? 0 : SCOLS_FL_HIDDEN},
         [P50] = {p50, 0, SCOLS_FL_RIGHT},
         [TAIL] = {tail, 0, SCOLS_FL_RIGHT},
         [RATE] = {"per s", 0, SCOLS_FL_RIGHT},
@@ -175,12 +178,16 @@ static void add_columns(struct table *t)
         [VERDICT] = {"VERDICT", 0, 0},
     };
     for (size_t i = 0; i < COLUMNS; i++)
+        t->widths[i] = strlen(columns[i].title);
+    for (size_t i = 0; i < COLUMNS; i++)
         if (!scols_table_new_column(t->scols, columns[i].title, columns[i].hint, columns[i].flags))
             t->failed = 1;
 }
 
 static void set(struct table *t, struct libscols_line *line, enum column c, const char *text)
 {
+    size_t width = columns_of(text, strlen(text));
+    t->widths[c] = width > t->widths[c] ? width : t->widths[c];
     t->failed |= scols_line_set_data(line, c, text) != 0;
 }
 
@@ -213,16 +220,17 @@ static void set_name(struct table *t, struct libscols_line *line, enum column c,
 static void add_row(struct table *t, const struct summary *s)
 {
     struct libscols_line *line = scols_table_new_line(t->scols, NULL);
-    char text[2 * FORMAT_SIZE];
+    char text[2 * FORMAT_SIZE], runtime[REPORT_RUNTIME_MAX];
     if (!line) {
         t->failed = 1;
         return;
     }
     const struct cell *c = &s->cell->cell;
-    set_name(t, line, RUNTIME, c->runtime, s->first ? s->first->runtime_version : "",
+    set_name(t, line, RUNTIME, report_runtime(c, runtime), s->first ? s->first->runtime_version : "",
              c->instances);
     set_name(t, line, PROVIDER, s->first && s->first->provider[0] ? s->first->provider
-                                                                  : c->provider, "", 1);
+                                                                  : c->provider, c->devices, 1);
+    set_name(t, line, FORM, c->form, "", 1);
     set_number(t, line, P50, s->p50_ms / t->time_ms);
     set_number(t, line, TAIL, t->tail.value(s) / t->time_ms);
     set_number(t, line, RATE, s->throughput_per_s);
@@ -230,6 +238,36 @@ static void add_row(struct table *t, const struct summary *s)
     set(t, line, ENERGY, format_energy(s, t->unit, t->style->utf8, text));
     set(t, line, RATIO, format_ratio(s, t->style->utf8, text));
     set_verdict(t, line, s);
+}
+
+static int is_shown(const struct table *t, enum column c)
+{
+    struct libscols_column *column = scols_table_get_column(t->scols, c);
+    return column && !(scols_column_get_flags(column) & SCOLS_FL_HIDDEN);
+}
+
+static size_t needed_width(const struct table *t)
+{
+    size_t width = 0, shown = 0;
+    for (size_t i = 0; i < COLUMNS; i++)
+        if (is_shown(t, (enum column)i)) {
+            width += t->widths[i];
+            shown++;
+        }
+    return width + 2 * (shown - 1);
+}
+
+/* Where forms make the names long, what the other outputs tell as well is left out first, so that
+ * the names stay whole as far as possible. */
+static void give_way(struct table *t)
+{
+    static const enum column order[] = {RATE, TAIL};
+    for (size_t i = 0; i < sizeof order / sizeof *order && t->forms; i++) {
+        struct libscols_column *column = scols_table_get_column(t->scols, order[i]);
+        if (needed_width(t) <= (size_t)t->style->width)
+            return;
+        t->failed |= !column || scols_column_set_flags(column, SCOLS_FL_RIGHT | SCOLS_FL_HIDDEN);
+    }
 }
 
 /* libsmartcols pads the last column too: the blanks are left out here. */
@@ -255,13 +293,15 @@ static void fill_table(struct table *t, const struct report *r, const struct sum
     add_columns(t);
     for (size_t i = g->begin; i < g->end && !t->failed; i++)
         add_row(t, &r->rows[i]);
+    if (!t->failed)
+        give_way(t);
 }
 
 static int print_table(const struct report *r, const struct summary_group *g, FILE *out,
                        const struct report_style *style, struct error *e)
 {
     struct table t = {.style = style, .unit = format_unit(r, g), .time_ms = time_unit_ms(r, g),
-                      .tail = choose_tail(r, g)};
+                      .tail = choose_tail(r, g), .forms = format_has_forms(r, g)};
     t.scols = scols_new_table();
     if (!t.scols)
         return error_memory(e);
@@ -291,6 +331,8 @@ static int print_group(const struct report *r, const struct summary_group *g, FI
     int result = print_table(r, g, out, style, e);
     if (result)
         return result;
+    for (size_t i = 0; format_how(r, g, i, text, sizeof text); i++)
+        print_headed(out, style, i ? "" : "made", text);
     for (size_t i = 0; format_note(r, g, i, text, sizeof text); i++)
         print_headed(out, style, i ? "" : "notes", text);
     format_agreement(r, g, text, sizeof text);

@@ -16,7 +16,7 @@ struct store {
 #define CELL_COLUMNS                                                                               \
     "model_position, model, path, format, runtime, variant, version, library, provider, "          \
     "provider_library, require_provider, precision, spin, options, shapes, batch, threads, "       \
-    "instances, gap_ns"
+    "instances, gap_ns, command, devices, form, artifact, how"
 #define AGREEMENT_COLUMNS                                                                          \
     "agreement_reference, agreement_max_rel_error, agreement_ok, agreement_detail"
 #define BLOCK_COLUMNS                                                                              \

@@ -324,6 +324,15 @@ static int read_dims(struct loader *l, int64_t cell_id, struct cell *c)
     return result;
 }
 
+static void get_made(struct sql *q, struct cell *c)
+{
+    sql_get_text(q, c->command, sizeof c->command);
+    sql_get_text(q, c->devices, sizeof c->devices);
+    sql_get_text(q, c->form, sizeof c->form);
+    sql_get_text(q, c->artifact, sizeof c->artifact);
+    sql_get_text(q, c->how, sizeof c->how);
+}
+
 static void get_cell(struct sql *q, struct store_cell *cell, size_t model_count)
 {
     struct cell *c = &cell->cell;
@@ -346,6 +355,7 @@ static void get_cell(struct sql *q, struct store_cell *cell, size_t model_count)
     c->threads = (int)sql_get_int(q, INT32_MIN, INT32_MAX);
     c->instances = (int)sql_get_int(q, INT32_MIN, INT32_MAX);
     c->gap_ns = sql_get_u64(q);
+    get_made(q, c);
     struct agreement *a = &cell->agreement;
     sql_get_text(q, a->reference, sizeof a->reference);
     a->max_rel_error = sql_get_double(q);

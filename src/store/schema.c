@@ -176,7 +176,15 @@ static const char version_1[] =
     "PRIMARY KEY (meter_id, position)"
     ") STRICT, WITHOUT ROWID;";
 
-const char *const schema_scripts[] = {version_1};
+/* What is loaded in place of the model, how it was made, and workers that users bring. */
+static const char version_2[] =
+    "ALTER TABLE cell ADD COLUMN command TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE cell ADD COLUMN devices TEXT NOT NULL DEFAULT '';" /* joined by '+' */
+    "ALTER TABLE cell ADD COLUMN form TEXT NOT NULL DEFAULT '';" /* native, converted or '' */
+    "ALTER TABLE cell ADD COLUMN artifact TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE cell ADD COLUMN how TEXT NOT NULL DEFAULT '';"; /* the artifact was made */
+
+const char *const schema_scripts[] = {version_1, version_2};
 const int schema_version = sizeof schema_scripts / sizeof *schema_scripts;
 
 struct identity {

@@ -169,14 +169,23 @@ static void put_runtime(struct sql *q, const struct cell *cell)
     sql_put_int(q, cell->require_provider);
 }
 
+static void put_made(struct sql *q, const struct cell *cell)
+{
+    sql_put_text(q, cell->command);
+    sql_put_text(q, cell->devices);
+    sql_put_text(q, cell->form);
+    sql_put_text(q, cell->artifact);
+    sql_put_text(q, cell->how);
+}
+
 static int put_cell(sqlite3 *db, const struct store_campaign *c, size_t index, struct error *e)
 {
     const struct cell *cell = &c->cells[index].cell;
     struct sql q;
     sql_open(&q, db, "cell",
              "INSERT INTO cell (campaign_id, position, " CELL_COLUMNS ", " AGREEMENT_COLUMNS ")"
-             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
-             " ?, ?, ?, ?, ?, ?)", e);
+             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
+             " ?, ?, ?, ?, ?, ?, ?, ?, ?)", e);
     sql_put_int(&q, c->id);
     sql_put_int(&q, (int64_t)index);
     sql_put_int(&q, (int64_t)c->cells[index].model);
@@ -192,6 +201,7 @@ static int put_cell(sqlite3 *db, const struct store_campaign *c, size_t index, s
     sql_put_int(&q, cell->threads);
     sql_put_int(&q, cell->instances);
     sql_put_u64(&q, cell->gap_ns);
+    put_made(&q, cell);
     put_agreement(&q, &c->cells[index].agreement);
     sql_done(&q);
     int result = sql_close(&q);

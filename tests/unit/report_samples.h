@@ -220,6 +220,40 @@ static void make_none(struct store_campaign *c)
     add_done(b, 50, 36.4, 0.0721);
 }
 
+static struct store_cell *add_pytorch(struct store_campaign *c, const char *variant,
+                                      const char *form, const char *how)
+{
+    struct store_cell *cell = add_cell(c, "pytorch", "cpu");
+    strcpy(cell->cell.variant, variant);
+    strcpy(cell->cell.version, "2.13.0");
+    strcpy(cell->cell.form, form);
+    strcpy(cell->cell.how, how);
+    strcpy(add_done(cell, 400, 25 + (double)c->cell_count, 0.05)->runtime_version, "2.13.0+cpu");
+    estimated(&cell->blocks[0]);
+    agree(cell, 1);
+    return cell;
+}
+
+/* One runtime in several ways and forms, beside one without, and somebody's own worker. */
+static void make_forms(struct store_campaign *c)
+{
+    make_campaign(c, 1);
+    struct store_cell *a = add_cell(c, "builtin", "cpu");
+    estimated(add_done(a, 320, 25, 0.05));
+    add_pytorch(c, "aoti", "native", "torch.export 2.13.0, AOTInductor with freezing");
+    add_pytorch(c, "aoti", "converted", "onnx2torch 1.5.15, AOTInductor with freezing");
+    add_pytorch(c, "eager", "native", "torch.export 2.13.0");
+    add_pytorch(c, "compile", "native", "torch.export 2.13.0");
+    struct store_cell *g = add_pytorch(c, "aoti", "native", "torch.export 2.13.0, for CUDA");
+    strcpy(g->cell.provider, "cuda");
+    strcpy(g->blocks[0].provider, "cuda");
+    strcpy(g->cell.devices, "0+1");
+    struct store_cell *w = add_cell(c, "worker", "");
+    strcpy(w->cell.variant, "infer.py");
+    strcpy(w->cell.command, "python3 infer.py --fast");
+    estimated(add_done(w, 100, 90, 0.1));
+}
+
 static char *written(int (*write)(const struct report *, FILE *), const struct report *r)
 {
     static char *text; /* static: gcc does not see that the stream sets it */

@@ -179,6 +179,11 @@ static void sample_cell(struct store_cell *c, const char *runtime, size_t model)
     snprintf(cell->shapes, sizeof cell->shapes, "{\"x\":[1,8]}");
     cell->require_provider = model == 0;
     cell->gap_ns = 20000000;
+    sample_text(cell->command, sizeof cell->command);
+    snprintf(cell->devices, sizeof cell->devices, "0+1");
+    snprintf(cell->form, sizeof cell->form, "converted");
+    sample_text(cell->artifact, sizeof cell->artifact);
+    sample_text(cell->how, sizeof cell->how);
     snprintf(cell->precision, sizeof cell->precision, "f32");
     snprintf(cell->spin, sizeof cell->spin, "off");
     snprintf(cell->options, sizeof cell->options, "{\"tuning\":\"off\"}");
@@ -345,6 +350,11 @@ static void same_cell(const struct cell *a, const struct cell *b)
     SAME_TEXT(a, b, options);
     SAME_TEXT(a, b, shapes);
     SAME(a, b, gap_ns);
+    SAME_TEXT(a, b, command);
+    SAME_TEXT(a, b, devices);
+    SAME_TEXT(a, b, form);
+    SAME_TEXT(a, b, artifact);
+    SAME_TEXT(a, b, how);
     SAME(a, b, batch);
     SAME(a, b, threads);
     SAME(a, b, instances);

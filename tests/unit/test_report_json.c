@@ -70,8 +70,8 @@ static void real_output_is_valid(void **context)
 {
     (void)context;
     static void (*const makers[])(struct store_campaign *) = {make_estimated, make_measured,
-                                                              make_none};
-    for (size_t i = 0; i < 3; i++) {
+                                                              make_none, make_forms};
+    for (size_t i = 0; i < sizeof makers / sizeof *makers; i++) {
         char *text = render(makers[i]), name[16];
         snprintf(name, sizeof name, "good-%zu", i);
         keep(name, text);

@@ -86,8 +86,8 @@ static void a_newer_database(void **context)
     struct store *s;
     OK(store_open(sample_path, &s, &err));
     store_close(s);
-    run_sql("PRAGMA user_version=2");
-    refused(ERROR_FORMAT, "newer wattle (store version 2, this one knows 1)", "update wattle");
+    run_sql("PRAGMA user_version=3");
+    refused(ERROR_FORMAT, "newer wattle (store version 3, this one knows 2)", "update wattle");
 }
 
 static void paths_that_cannot_be(void **context)
@@ -121,27 +121,53 @@ static void folders_are_made_and_home_is_the_default(void **context)
 
 /* --- migrations ------------------------------------------------------------------------------- */
 
-static void version_1_is_read(void **context)
+/* A frozen store, brought to today's version and read. */
+static struct store *load_frozen(const char *dump_path, struct store_campaign *c)
 {
-    (void)context;
     size_t size;
-    char *dump = read_file("tests/fixtures/store/version-1.sql", &size);
+    char *dump = read_file(dump_path, &size);
     run_sql(dump);
     free(dump);
     struct store *s;
-    struct store_campaign c;
     OK(store_open(sample_path, &s, &err));
-    OK(store_load(s, 0, &c, &err));
+    OK(store_load(s, 0, c, &err));
+    return s;
+}
+
+static void version_1_is_read(void **context)
+{
+    (void)context;
+    struct store_campaign c;
+    struct store *s = load_frozen("tests/fixtures/store/version-1.sql", &c);
     assert_string_equal(c.command, "wattle run a");
     assert_true(c.finished_ns == 1700000060000000000ull && c.seed == 7);
     assert_int_equal(c.cell_count, 1);
     assert_int_equal(c.cells[0].block_count, 1);
+    const struct cell *cell = &c.cells[0].cell; /* what version 1 did not know is empty */
+    assert_true(!*cell->form && !*cell->how && !*cell->artifact && !*cell->devices &&
+                !*cell->command);
     const struct record *r = &c.cells[0].blocks[0];
     assert_int_equal(r->latency_count, 4);
     assert_true(r->latency_ns[0] == 32500000 && r->latency_ns[3] == 32800000);
     assert_int_equal(r->meter_count, 1);
     assert_true(r->meters[0].samples[1].total_uj == 9000000);
     assert_true(r->wall_s == 0.13 && isnan(r->noise_before.frequency_mhz));
+    store_campaign_release(&c);
+    store_close(s);
+}
+
+static void version_2_is_read(void **context)
+{
+    (void)context;
+    struct store_campaign c;
+    struct store *s = load_frozen("tests/fixtures/store/version-2.sql", &c);
+    assert_int_equal(c.cell_count, 2);
+    assert_string_equal(c.cells[0].cell.form, "native");
+    assert_string_equal(c.cells[0].cell.devices, "0+1");
+    assert_string_equal(c.cells[0].cell.artifact, "/home/prepared/k/model.pt2");
+    assert_string_equal(c.cells[0].cell.how, "torch.export 2.13.0, AOTInductor with freezing");
+    assert_int_equal(c.cells[0].block_count, 1);
+    assert_string_equal(c.cells[1].cell.command, "python3 infer.py");
     store_campaign_release(&c);
     store_close(s);
 }
@@ -464,6 +490,7 @@ int main(void)
         TEST(paths_that_cannot_be),
         TEST(folders_are_made_and_home_is_the_default),
         TEST(version_1_is_read),
+        TEST(version_2_is_read),
         TEST(scripts_run_from_where_the_database_is),
         TEST(damaged_values_are_errors),
         TEST(endless_views_are_not_followed),

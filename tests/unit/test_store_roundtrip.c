@@ -227,7 +227,7 @@ static void campaigns_share_a_host_and_the_latest_is_found(void **context)
     store_close(s);
     assert_int_equal(count("SELECT count(*) FROM host"), 1);
     assert_int_equal(count("PRAGMA application_id"), 0x5754544c);
-    assert_int_equal(count("PRAGMA user_version"), 1);
+    assert_int_equal(count("PRAGMA user_version"), 2);
     assert_int_equal(count("SELECT count(*) FROM pragma_table_list WHERE schema = 'main'"
                            " AND name NOT LIKE 'sqlite%' AND NOT strict"), 0);
     assert_int_equal(count("SELECT journal_mode = 'wal' FROM pragma_journal_mode"), 1);
