@@ -1,1 +1,291 @@
-"""Makes of a model file what a variant of a runtime reads."""
+"""Makes of a model file what a variant of PyTorch reads: prepare.py REQUEST.json
+
+The request has, beside what pytorch_module.py reads of it: "make", [{"what", "path"}] with "aoti"
+(compiled for this CPU), "aoti-portable" (for any of its kind with AVX2), "torchscript", "exported"
+or "module" (a description that build_module takes); "variant"; "result", the path of what is to be
+told; "scratch", a folder for what is needed on the way; "site", a folder of packages to look in, or
+"". Progress goes to stdout, a line a step. What the tools print themselves goes to SCRATCH/log.
+"""
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+import zipfile
+from pathlib import Path
+from typing import Any, Callable
+
+TOLERANCE = 1e-3
+# Frozen weights let convolutions and linear layers be folded, fused and laid out for oneDNN.
+FREEZING = {"freezing": True}
+# AVX2, because a package that holds AVX-512 kills a CPU without. The heavy work is oneDNN's, which
+# chooses by the CPU it runs on.
+PORTABLE = {"x86_64": {"cpp.march": "x86-64-v3", "cpp.simdlen": 256}}
+
+
+def set_up(request: dict) -> None:
+    """Before torch is imported: it reads these then."""
+    scratch = request["scratch"]
+    for name in ("inductor", "tmp"):
+        os.makedirs(os.path.join(scratch, name), exist_ok=True)
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.path.join(scratch, "inductor")
+    os.environ["TMPDIR"] = os.path.join(scratch, "tmp")
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1" # no helpers that outlive an interruption
+    here = str(Path(__file__).resolve().parent)
+    sys.path[:0] = [here] + ([request["site"]] if request.get("site") else [])
+
+
+def take_streams(request: dict) -> Any:
+    """What torch and compilers print goes to a log, kept out of sight; returns the user's stdout."""
+    shown = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
+    log = os.open(os.path.join(request["scratch"], "log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    return shown
+
+
+class Maker:
+    def __init__(self, request: dict, shown: Any):
+        self.request, self.shown = request, shown
+        self.built: Any = None
+        self.program: Any = None
+
+    def say(self, line: str) -> None:
+        print(line, file=self.shown, flush=True)
+
+    def run(self) -> dict:
+        import torch
+        from pytorch_module import build
+
+        # A compiler that sees one thread writes code that is serial for ever.
+        torch.set_num_threads(max(2, len(os.sched_getaffinity(0))))
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        self.say(f"reading {os.path.basename(self.request['model'])} (torch {torch.__version__})")
+        with torch.no_grad(): # else weights are not frozen, without a word
+            self.built = build(self.request)
+            made = [self.make(item) for item in self.request["make"]]
+        return {"made": made, "form": self.built.form, "how": self.how(made),
+                "depends": depends(self.built.depends), "torch": torch.__version__}
+
+    def how(self, made: list[dict]) -> str:
+        return made[0]["how"] if len(made) == 1 else self.built.how
+
+    def make(self, item: dict) -> dict:
+        makers: dict[str, Callable] = {
+            "aoti": self.make_aoti, "aoti-portable": self.make_aoti, "exported": self.make_exported,
+            "torchscript": self.make_torchscript, "module": self.make_module}
+        begin = time.monotonic()
+        note = makers[item["what"]](item["what"], item["path"])
+        self.say(f"{os.path.basename(item['path'])} made in {time.monotonic() - begin:.1f} s")
+        return note
+
+    def note(self, how: str, **more: Any) -> dict:
+        import torch
+
+        how = f"{self.built.how}, {how}" if self.built.how else how
+        return {"schema": 1, "form": self.built.form, "how": how, "torch": torch.__version__,
+                "variant": self.request.get("variant", ""), "inputs": self.built.inputs,
+                "outputs": self.built.outputs} | more
+
+    def export(self) -> Any:
+        import torch
+
+        if self.program is None and self.built.program is not None:
+            self.program = self.built.program
+        if self.program is None:
+            self.say("exporting the module (torch.export)")
+            self.program = torch.export.export(self.built.module, self.built.examples)
+        return self.program
+
+    def compare(self, name: str, run: Callable) -> float:
+        """Against the module on the same inputs: the greatest difference, by the greatest number."""
+        from pytorch_module import Refused
+
+        self.say(f"comparing outputs of {name} with the module's")
+        error = max_rel_error(as_tuple(run(*self.built.examples)),
+                              as_tuple(self.built.module(*self.built.examples)))
+        if not error <= TOLERANCE:
+            raise Refused("mismatch", f"outputs of the {name} made of "
+                                      f"'{os.path.basename(self.request['model'])}' differ from the "
+                                      f"module's by {error:.2g} of the greatest (limit "
+                                      f"{TOLERANCE:g})")
+        return error
+
+    def make_exported(self, what: str, path: str) -> dict:
+        import torch
+
+        program = self.export()
+        torch.export.save(program, path)
+        error = self.compare("exported program", torch.export.load(path).module())
+        note = self.note("torch.export", max_rel_error=error)
+        add_note(path, note)
+        return note
+
+    def make_torchscript(self, what: str, path: str) -> dict:
+        import torch
+
+        self.say("tracing the module (torch.jit.trace)")
+        module = self.built.program.module() if self.built.program is not None else self.built.module
+        traced = torch.jit.trace(module, self.built.examples, check_trace=False)
+        error = self.compare("TorchScript", traced)
+        note = self.note("torch.jit.trace", max_rel_error=error)
+        torch.jit.save(traced, path, _extra_files={"wattle.json": json.dumps(note)})
+        return note
+
+    def make_aoti(self, what: str, path: str) -> dict:
+        import torch
+        import torch._inductor
+
+        program = self.export()
+        portable = PORTABLE.get(platform.machine(), {}) if what == "aoti-portable" else {}
+        self.say("compiling ahead of time (AOTInductor) for "
+                 + ("any CPU with AVX2" if portable else "this CPU") + "; this takes a while")
+        torch._inductor.aoti_compile_and_package(
+            program, package_path=path, inductor_configs=FREEZING | portable |
+            {"aot_inductor.precompile_headers": False})
+        error = self.compare("ahead-of-time package", torch._inductor.aoti_load_package(path))
+        note = self.note("torch.export, AOTInductor (frozen weights)", isa=isa_of(path),
+                         max_rel_error=error)
+        add_note(path, note)
+        return note
+
+    def make_module(self, what: str, path: str) -> dict:
+        """Nothing but what build_module needs to do the same again."""
+        kept = ("model", "format", "zoo", "form", "provider", "precision", "batch", "sha256")
+        request = {key: self.request[key] for key in kept if key in self.request}
+        note = self.note("") | {"how": self.built.how,
+                                "request": request | {"inputs": self.built.inputs}}
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(note, file, indent=1)
+        return note
+
+
+def as_tuple(value: Any) -> tuple:
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+def max_rel_error(values: tuple, wanted: tuple) -> float:
+    """Numbers that are equal, and those that are not numbers in the same places, differ by 0."""
+    import torch
+
+    if len(values) != len(wanted):
+        return float("inf")
+    worst = 0.0
+    for value, reference in zip(values, wanted):
+        if value.shape != reference.shape or value.dtype != reference.dtype:
+            return float("inf")
+        a, b = value.double(), reference.double()
+        same = (a == b) | (a.isnan() & b.isnan())
+        if bool(same.all()):
+            continue
+        scale = b[b.isfinite()].abs().max().item() if bool(b.isfinite().any()) else 0.0
+        error = (a - b)[~same].abs().max().item() / scale if scale > 0 else float("inf")
+        worst = max(worst, error) if error == error else float("inf")
+    return worst
+
+
+def add_note(path: str, note: dict) -> None:
+    """As the archive's extra/wattle.json, below its root folder."""
+    with zipfile.ZipFile(path, "a") as archive:
+        root = archive.namelist()[0].split("/")[0]
+        archive.writestr(f"{root}/extra/wattle.json", json.dumps(note, indent=1))
+
+
+def isa_of(path: str) -> str:
+    """What the compiler was told, by the package's own words."""
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if name.endswith("wrapper_metadata.json"):
+                return json.loads(archive.read(name)).get("AOTI_CPU_ISA", "")
+    return ""
+
+
+def depends(paths: list[str]) -> list[dict]:
+    entries = []
+    for path in paths:
+        st = os.stat(path)
+        entries.append({"path": os.path.abspath(path), "size": st.st_size, "mtime_ns": st.st_mtime_ns})
+    return entries
+
+
+# --- what went wrong ---------------------------------------------------------------------------
+
+
+def causes(error: BaseException) -> list[BaseException]:
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    return chain
+
+
+def last_words(text: str) -> str:
+    """A compiler's first error, else the first line, which is where torch says the reason."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if "error:" in line]
+    return (errors or lines or [""])[0]
+
+
+def explain(error: BaseException) -> dict:
+    """Known causes in words of wattle's, others in their own: {"error", "text", "hint"}."""
+    from pytorch_module import Refused
+
+    for cause in causes(error):
+        if isinstance(cause, Refused):
+            return told(cause.code, str(cause), cause.hint)
+    text = "\n".join(str(cause) for cause in causes(error))
+    if isinstance(error, MemoryError) or any(sign in text for sign in (
+            "not enough memory", "can't allocate memory", "CUDA out of memory",
+            "virtual memory exhausted", "Cannot allocate memory", "Killed signal")):
+        return told("memory", f"not enough memory to prepare the model: {last_words(text)}",
+                    "close other programs, or take a smaller batch")
+    if "No space left on device" in text or "Disk quota exceeded" in text:
+        return told("io", f"no space left: {last_words(text)}", "make room below $WATTLE_HOME")
+    if "No working C++ compiler" in text or "InvalidCxxCompiler" in text:
+        return told("unsupported", "there is no C++ compiler, which ahead-of-time packages need",
+                    "on Debian and Ubuntu: apt-get install g++")
+    for cause in causes(error):
+        if isinstance(cause, ModuleNotFoundError):
+            return told("unsupported", f"this Python has no package '{cause.name}'",
+                        "wattle runtimes install pytorch makes one that has all that is needed")
+    kind = type(error).__name__
+    return told("unsupported", f"{kind}: {last_words(str(error)) or last_words(text)}", "")
+
+
+def told(code: str, text: str, hint: str) -> dict:
+    return {"error": code, "text": text, "hint": hint}
+
+
+def work(request: dict, shown: Any) -> dict:
+    try:
+        return Maker(request, shown).run()
+    except KeyboardInterrupt:
+        return told("interrupted", "interrupted", "")
+    except ModuleNotFoundError as error:
+        if error.name in ("torch", "numpy"):
+            return told("unsupported", f"{sys.executable} has no package '{error.name}'",
+                        "wattle runtimes install pytorch")
+        return explain(error)
+    except BaseException as error: # whatever it is, it becomes a line
+        import traceback
+
+        traceback.print_exc()
+        return explain(error)
+
+
+def main() -> int:
+    with open(sys.argv[1], encoding="utf-8") as file:
+        request = json.load(file)
+    set_up(request)
+    shown = take_streams(request)
+    result = work(request, shown)
+    with open(request["result"], "w", encoding="utf-8") as file:
+        json.dump(result, file, indent=1)
+    return 1 if "error" in result else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,459 @@
+"""From a model file to a PyTorch module that can be run: build_module(REQUEST).
+
+REQUEST is a dict: "model" (path; for "python" FILE.py:FUNCTION), "format" ("onnx", "exported" or
+"python"), "zoo" (the built-in model it is, with form "native"; ""), "form", "provider" ("cpu",
+"cuda"), "precision", "batch" and "inputs", [{"name", "type", "shape", "range"}] as far as known.
+"""
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any, Callable, NamedTuple
+
+import torch
+from torch import nn
+
+TYPES = {"float32": torch.float32, "float64": torch.float64, "float16": torch.float16,
+         "bfloat16": torch.bfloat16, "int8": torch.int8, "uint8": torch.uint8,
+         "int16": torch.int16, "uint16": torch.uint16, "int32": torch.int32,
+         "uint32": torch.uint32, "int64": torch.int64, "uint64": torch.uint64,
+         "bool": torch.bool}
+TYPE_NAMES = {value: key for key, value in TYPES.items()}
+
+
+class Refused(Exception):
+    """What cannot be done: a code of wattle's errors, one line, what to do about it."""
+
+    def __init__(self, code: str, text: str, hint: str = ""):
+        super().__init__(text)
+        self.code, self.hint = code, hint
+
+
+class Built(NamedTuple):
+    module: Callable       # takes the examples; gives a tensor or a tuple of tensors
+    examples: tuple        # one tensor an input, seeded
+    inputs: list[dict]     # name, type, shape, maybe range: in the order of forward
+    outputs: list[dict]    # name, type, shape, of a first run
+    form: str
+    how: str
+    depends: list[str]     # other files that were read: weights, imported modules
+    program: Any = None    # the exported program that the module is of
+
+
+def build_module(request: dict) -> tuple[Callable, tuple, str]:
+    """The module on its device, inputs for it, and how it was made."""
+    built = build(request)
+    return built.module, built.examples, built.how
+
+
+def build(request: dict) -> Built:
+    builders = {"onnx": build_onnx, "exported": build_exported, "python": build_python}
+    builder = builders.get(request["format"])
+    if not builder:
+        raise Refused("unsupported", f"PyTorch makes no module of a model of format "
+                                     f"'{request['format']}'")
+    if request.get("precision", "f32") != "f32":
+        raise Refused("unsupported", f"precision '{request['precision']}' cannot be prepared")
+    built = builder(request)
+    device = device_of(request)
+    if device.type != "cpu":
+        built = built._replace(module=move(built.module, device),
+                               examples=tuple(x.to(device) for x in built.examples))
+    return first_run(built)
+
+
+def device_of(request: dict) -> torch.device:
+    provider = request.get("provider") or "cpu"
+    if provider == "cuda" and not torch.cuda.is_available():
+        raise Refused("unsupported", "this PyTorch sees no CUDA device")
+    return torch.device(provider)
+
+
+def move(module: Callable, device: torch.device) -> Callable:
+    if not isinstance(module, nn.Module):
+        raise Refused("unsupported", f"the module cannot be moved to '{device}'")
+    return module.to(device)
+
+
+# --- outputs -----------------------------------------------------------------------------------
+
+
+class Flat(nn.Module):
+    """A module whose outputs are a dict, nested or partly None, with a tuple of tensors instead."""
+
+    def __init__(self, module: nn.Module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(value for _, value in leaves(self.module(*inputs)))
+
+
+def leaves(value: Any, name: str = "") -> list[tuple[str, torch.Tensor]]:
+    """Names and tensors of what a forward returns."""
+    if isinstance(value, torch.Tensor):
+        return [(name, value)]
+    if value is None:
+        return []
+    if isinstance(value, dict):
+        parts = value.items()
+    elif isinstance(value, (tuple, list)):
+        names = getattr(value, "_fields", range(len(value)))
+        parts = zip(names, value)
+    else:
+        raise Refused("unsupported", f"the module returns a {type(value).__name__}, not tensors")
+    return [leaf for key, part in parts
+            for leaf in leaves(part, f"{name}.{key}" if name else str(key))]
+
+
+def is_plain(value: Any) -> bool:
+    """Whether it is what runs compare: a tensor or a tuple of them."""
+    return isinstance(value, torch.Tensor) or (
+        type(value) is tuple and all(isinstance(part, torch.Tensor) for part in value))
+
+
+def first_run(built: Built) -> Built:
+    """Runs it once, which tells the outputs, and that the examples fit."""
+    with torch.no_grad():
+        value = built.module(*built.examples)
+    found = leaves(value)
+    if not found:
+        raise Refused("unsupported", "the module has no outputs")
+    module = built.module if is_plain(value) else Flat(built.module).eval()
+    names = [entry["name"] for entry in built.outputs]
+    if names and len(names) != len(found):
+        raise Refused("format", f"the module has {len(found)} outputs, the model file "
+                                f"{len(names)}")
+    names = names or [output_name(name, len(found)) for name, _ in found]
+    outputs = [describe(name, tensor) for name, (_, tensor) in zip(names, found)]
+    return built._replace(module=module, outputs=outputs)
+
+
+def output_name(name: str, count: int) -> str:
+    if name.isdigit():
+        return f"output{name}"
+    return name or ("output" if count == 1 else "output0")
+
+
+def describe(name: str, tensor: torch.Tensor) -> dict:
+    kind = TYPE_NAMES.get(tensor.dtype)
+    if not kind:
+        raise Refused("unsupported", f"'{name}' is of type {tensor.dtype}, which is not measured")
+    return {"name": name, "type": kind, "shape": list(tensor.shape)}
+
+
+# --- inputs ------------------------------------------------------------------------------------
+
+
+def example(entry: dict, seed: int) -> torch.Tensor:
+    """Normal numbers, integers of the range, or else 0 and 1, which every embedding has."""
+    kind = TYPES.get(entry["type"])
+    if kind is None:
+        raise Refused("unsupported", f"input '{entry['name']}' is of type '{entry['type']}', which "
+                                     f"PyTorch does not take")
+    generator = torch.Generator().manual_seed(seed)
+    if kind.is_floating_point:
+        return torch.randn(entry["shape"], generator=generator).to(kind)
+    low, high = entry.get("range") or (0, 1)
+    return torch.randint(int(low), int(high) + 1, entry["shape"], generator=generator).to(kind)
+
+
+def make_examples(inputs: list[dict]) -> tuple[torch.Tensor, ...]:
+    return tuple(example(entry, 1 + i) for i, entry in enumerate(inputs))
+
+
+def merge(known: list[dict], request: dict) -> list[dict]:
+    """What the file says of its inputs, with the sizes that the request has for them."""
+    wanted = {entry["name"]: entry for entry in request.get("inputs") or []}
+    for name in wanted.keys() - {entry["name"] for entry in known}:
+        names = ", ".join(entry["name"] for entry in known)
+        raise Refused("usage", f"the model has no input '{name}'; it has {names}")
+    return [merge_one(entry, wanted.get(entry["name"], {})) for entry in known]
+
+
+def merge_one(entry: dict, wanted: dict) -> dict:
+    shape = wanted.get("shape") or entry["shape"]
+    if len(shape) != len(entry["shape"]):
+        raise Refused("usage", f"input '{entry['name']}' has {len(entry['shape'])} dimensions, not "
+                               f"{len(shape)}")
+    merged = []
+    for size, own in zip(shape, entry["shape"]):
+        if size is not None and own is not None and size != own:
+            raise Refused("usage", f"input '{entry['name']}' is {entry['shape']} in the model, not "
+                                   f"{shape}")
+        merged.append(own if size is None else size)
+    if None in merged:
+        raise Refused("usage", f"the shape of input '{entry['name']}' is not known: {merged}",
+                      f"give it: --shape {entry['name']}=AxBxC")
+    result = {"name": entry["name"], "type": entry["type"], "shape": merged}
+    known_range = wanted.get("range") or entry.get("range")
+    return result | ({"range": known_range} if known_range else {})
+
+
+# --- ONNX --------------------------------------------------------------------------------------
+
+
+def onnx_sizes(value: Any, metadata: dict[str, str], batch: int) -> list[int | None]:
+    """Fixed sizes; of the symbolic ones those that the file's metadata or the batch tells."""
+    sizes = []
+    for axis, dim in enumerate(value.type.tensor_type.shape.dim):
+        text = metadata.get(f"wattle.dim.{dim.dim_param}", "")
+        if dim.HasField("dim_value"):
+            sizes.append(dim.dim_value)
+        elif text.isdigit():
+            sizes.append(int(text))
+        else:
+            sizes.append(batch if axis == 0 and batch > 0 else None)
+    return sizes
+
+
+def onnx_range(graph: Any, name: str, metadata: dict[str, str]) -> list[int] | None:
+    """Of integers: what the metadata says, or the rows of the table that they look up."""
+    rule = metadata.get(f"wattle.input.{name}", "").split()
+    if len(rule) == 3 and rule[0] == "uniform":
+        return [int(float(rule[1])), int(float(rule[2]))]
+    if len(rule) == 2 and rule[0] == "constant":
+        return [int(float(rule[1]))] * 2
+    rows = {tensor.name: tensor.dims[0] for tensor in graph.initializer if len(tensor.dims) > 1}
+    limits = [rows[node.input[0]] for node in graph.node
+              if node.op_type == "Gather" and node.input[1] == name and node.input[0] in rows]
+    return [0, min(limits) - 1] if limits else None
+
+
+def onnx_interface(request: dict) -> tuple[list[dict], list[dict], list[str]]:
+    """Inputs and outputs as the graph has them, and the files that hold its weights."""
+    import onnx
+    from onnx import helper
+    from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+    path = request["model"]
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception as error: # protobuf's own kinds
+        raise Refused("format", f"cannot read '{path}': {error}") from error
+    graph = model.graph
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    weights = {tensor.name for tensor in graph.initializer}
+    inputs = []
+    for value in graph.input:
+        if value.name in weights:
+            continue
+        kind = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name
+        entry = {"name": value.name, "type": kind,
+                 "shape": onnx_sizes(value, metadata, request.get("batch") or 0)}
+        limits = onnx_range(graph, value.name, metadata) if kind.startswith(("int", "uint")) else None
+        inputs.append(entry | ({"range": limits} if limits else {}))
+    external = {ExternalDataInfo(t).location for t in graph.initializer if uses_external_data(t)}
+    folder = Path(path).parent
+    return (inputs, [{"name": value.name} for value in graph.output],
+            [str(folder / name) for name in sorted(external)])
+
+
+def load_sibling(folder: str, name: str) -> Any:
+    """A script of wattle's that lies in another of its folders."""
+    path = Path(__file__).resolve().parent.parent / folder / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"wattle_{folder}_{name}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def build_onnx(request: dict) -> Built:
+    known, outputs, depends = onnx_interface(request)
+    inputs = merge(known, request)
+    if request.get("zoo") and request.get("form") == "native":
+        zoo = load_sibling("zoo", "pytorch")
+        try:
+            module = zoo.build(request["zoo"], request["model"])
+        except zoo.ZooError as error:
+            raise Refused("format", str(error)) from error
+        how, form = "plain modules with the file's weights", "native"
+    else:
+        module, how = convert_onnx(request["model"])
+        form = "converted"
+    return Built(module, make_examples(inputs), inputs, outputs, form, how, depends)
+
+
+def convert_onnx(path: str) -> tuple[nn.Module, str]:
+    from onnx_to_torch import onnx_to_torch
+
+    module, how = onnx_to_torch(path)
+    return module.eval().requires_grad_(False), how
+
+
+# --- exported programs -------------------------------------------------------------------------
+
+
+def known_size(size: Any) -> int | None:
+    return size if isinstance(size, int) else None
+
+
+def build_exported(request: dict) -> Built:
+    path, notes = request["model"], {"wattle.json": ""}
+    try:
+        program = torch.export.load(path, extra_files=notes)
+    except Exception as error:
+        raise Refused("format", f"cannot read '{path}' as an exported program: "
+                                f"{first_line(error)}") from error
+    note = json.loads(notes["wattle.json"] or "{}")
+    inputs = merge(exported_inputs(program, note), request)
+    outputs = [{"name": entry["name"]} for entry in note.get("outputs", [])]
+    return Built(program.module(), make_examples(inputs), inputs, outputs, request.get("form", ""),
+                 "exported program", [], program)
+
+
+def exported_inputs(program: Any, note: dict) -> list[dict]:
+    wanted = program.graph_signature.user_inputs
+    nodes = [node for node in program.graph.nodes
+             if node.op == "placeholder" and node.name in wanted]
+    if len(nodes) != len(wanted) or not all("val" in node.meta for node in nodes):
+        raise Refused("unsupported", "the exported program has inputs that are not tensors")
+    noted = note.get("inputs", [])
+    if len(noted) != len(nodes):
+        noted = [{}] * len(nodes)
+    inputs = []
+    for node, extra in zip(nodes, noted):
+        value = node.meta["val"]
+        if not isinstance(value, torch.Tensor):
+            raise Refused("unsupported", f"input '{node.name}' of the exported program is no "
+                                         f"tensor")
+        entry = {"name": extra.get("name", node.name), "type": TYPE_NAMES.get(value.dtype, "?"),
+                 "shape": [known_size(size) for size in value.shape]}
+        inputs.append(entry | ({"range": extra["range"]} if extra.get("range") else {}))
+    return inputs
+
+
+# --- a user's Python ---------------------------------------------------------------------------
+
+
+def first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def in_file(path: str, error: BaseException) -> str:
+    """What failed, with the line of the user's file that it failed in."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)
+             if os.path.realpath(frame.filename) == os.path.realpath(path)]
+    if isinstance(error, SyntaxError) and error.lineno:
+        lines = [error.lineno]
+    return f"{path}:{lines[-1]}: {first_line(error)}" if lines else f"{path}: {first_line(error)}"
+
+
+def import_file(path: str) -> Any:
+    """The user's file, which finds its neighbours as if it were run by itself."""
+    if not os.path.isfile(path):
+        raise Refused("io", f"there is no file '{path}'")
+    folder = os.path.dirname(os.path.abspath(path))
+    sys.path.insert(0, folder)
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    if not spec:
+        raise Refused("usage", f"'{path}' is not a Python file", "as in FILE.py:FUNCTION")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    call(path, spec.loader.exec_module, module)
+    return module
+
+
+def call(path: str, function: Callable, *arguments: Any) -> Any:
+    try:
+        return function(*arguments)
+    except (Exception, SystemExit) as error:
+        if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+            raise
+        raise Refused("unsupported", in_file(path, error)) from error
+
+
+def imported_from(path: str) -> list[str]:
+    """Modules beside the user's file: the result depends on them too."""
+    folder = os.path.dirname(os.path.abspath(path)) + os.sep
+    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    return sorted(file for file in files
+                  if file and os.path.abspath(file).startswith(folder)
+                  and "site-packages" not in file and os.path.isfile(file))
+
+
+def build_python(request: dict) -> Built:
+    path, separator, name = request["model"].rpartition(":")
+    if not separator or not name.isidentifier():
+        raise Refused("usage", f"'{request['model']}' does not name a function of a Python file",
+                      "as in FILE.py:FUNCTION")
+    torch.manual_seed(0) # weights that are made up are the same in every process
+    source = import_file(path)
+    if not callable(getattr(source, name, None)):
+        raise Refused("usage", f"'{path}' has no function '{name}'")
+    module = call(path, getattr(source, name))
+    if not isinstance(module, nn.Module):
+        raise Refused("usage", f"{name}() of '{path}' returns a {type(module).__name__}, not a "
+                               f"torch.nn.Module")
+    module = module.eval().requires_grad_(False)
+    inputs, examples = python_inputs(path, source, module, request)
+    return Built(module, examples, inputs, [], request.get("form", ""), f"{Path(path).name}:{name}",
+                 imported_from(path))
+
+
+def parameter_names(module: nn.Module) -> list[str]:
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [p.name for p in inspect.signature(module.forward).parameters.values() if p.kind in kinds]
+
+
+def python_inputs(path: str, source: Any, module: nn.Module,
+                  request: dict) -> tuple[list[dict], tuple]:
+    """By the file's example_inputs, or else by what the request says of them."""
+    if not hasattr(source, "example_inputs"):
+        inputs = request.get("inputs") or []
+        if not inputs or not all(entry.get("shape") and entry.get("type") for entry in inputs):
+            raise Refused("usage", f"'{path}' has no function example_inputs",
+                          "it returns the inputs of forward as a tuple or a dict of tensors; or "
+                          "give each input: --shape NAME=1x3x224x224")
+        return inputs, make_examples(inputs)
+    values = own_examples(path, source.example_inputs, request)
+    named = order(path, values, parameter_names(module))
+    inputs = merge([describe(name, value) for name, value in named], request)
+    check_sizes(path, inputs, request)
+    return inputs, tuple(value for _, value in named)
+
+
+def own_examples(path: str, function: Callable, request: dict) -> Any:
+    """example_inputs(batch) or example_inputs()."""
+    takes_batch = bool(call(path, inspect.signature, function).parameters)
+    batch = request.get("batch") or 1
+    return call(path, function, batch) if takes_batch else call(path, function)
+
+
+def order(path: str, values: Any, names: list[str]) -> list[tuple[str, torch.Tensor]]:
+    """Names and tensors in the order of forward."""
+    if isinstance(values, torch.Tensor):
+        values = (values,)
+    if isinstance(values, (tuple, list)):
+        named = [(names[i] if i < len(names) else f"input{i}", value)
+                 for i, value in enumerate(values)]
+    elif isinstance(values, dict):
+        unknown = [name for name in values if name not in names]
+        present = [name for name in names if name in values]
+        if unknown or present != names[:len(present)]:
+            raise Refused("usage", f"example_inputs of '{path}' gives {', '.join(values)}; forward "
+                                   f"takes {', '.join(names)}")
+        named = [(name, values[name]) for name in present]
+    else:
+        raise Refused("usage", f"example_inputs of '{path}' returns a {type(values).__name__}, not "
+                               f"a tuple or a dict of tensors")
+    for name, value in named:
+        if not isinstance(value, torch.Tensor):
+            raise Refused("usage", f"example_inputs of '{path}': '{name}' is a "
+                                   f"{type(value).__name__}, not a tensor")
+    return named
+
+
+def check_sizes(path: str, inputs: list[dict], request: dict) -> None:
+    """A batch that was asked for is not silently another one."""
+    batch = request.get("batch") or 0
+    first = [entry["shape"][0] for entry in inputs if entry["shape"]]
+    if batch > 0 and first and batch not in first:
+        raise Refused("usage", f"example_inputs of '{path}' gives batch {first[0]}, not {batch}",
+                      "it may take the batch as its argument: def example_inputs(batch)")
