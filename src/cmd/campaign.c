@@ -16,6 +16,17 @@ static const double TOLERANCE = 1e-4;
 
 /* --- plan ------------------------------------------------------------------------------------- */
 
+/* The file whose bytes stand for the model. */
+static int hashed_file(const struct cell *model, char path[PATH_MAX], struct error *e)
+{
+    if (!strcmp(model->format, "savedmodel"))
+        return file_join(path, model->path, "saved_model.pb", e);
+    snprintf(path, PATH_MAX, "%s", model->path);
+    if (!strcmp(model->format, "python"))
+        *strrchr(path, ':') = '\0'; /* FILE.py:FUNCTION */
+    return 0;
+}
+
 static int describe_model(const struct cell *model, struct store_model *out, struct error *e)
 {
     *out = (struct store_model){.parameters = -1, .macs = -1};
@@ -25,10 +36,9 @@ static int describe_model(const struct cell *model, struct store_model *out, str
     if (!model->path[0])
         return 0;
     char path[PATH_MAX];
-    int is_folder = !strcmp(model->format, "savedmodel");
-    int result = is_folder ? file_join(path, model->path, "saved_model.pb", e) : 0;
+    int result = hashed_file(model, path, e);
     if (!result)
-        result = file_sha256(is_folder ? path : model->path, out->sha256, e);
+        result = file_sha256(path, out->sha256, e);
     const struct zoo_model *zoo = zoo_find(model->model);
     if (!result && zoo && !strcmp(zoo->sha256, out->sha256)) {
         out->parameters = zoo->parameters;

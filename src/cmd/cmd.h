@@ -14,6 +14,7 @@ enum option_id {
     OPTION_BATCH,
     OPTION_THREADS,
     OPTION_PRECISION,
+    OPTION_FORM,
     OPTION_SPIN,
     OPTION_GAP,
     OPTION_DIM,

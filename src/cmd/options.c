@@ -20,6 +20,10 @@ static const struct option_spec all[] = {
     {OPTION_THREADS, 't', "threads", "N[,N...]",
      "Intra-op threads (default: every CPU this process may use)."},
     {OPTION_PRECISION, 0, "precision", "NAME", "Arithmetic: f32 (default)."},
+    {OPTION_FORM, 0, "form", "native|converted[,...]",
+     "What a runtime with an idiom of its own (pytorch) is given: native is the network written for "
+     "it, with the same weights (the default for built-in models); converted is made from the ONNX "
+     "file by a converter (all that other files have). Both are compared with the file."},
     {OPTION_SPIN, 0, "spin", "short|off|default|USEC",
      "Busy-waiting of a runtime's idle threads: short (the default) for at most 0.25 ms, enough "
      "between two layers and over before the next request; off for none; default for the runtime's "

@@ -4,9 +4,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "model/zoo.h"
 #include "runtime/packages.h"
-#include "worker/worker.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -56,7 +54,7 @@ static int parse_batches(struct request *r, const struct option_list *options, s
                           r->batches, &r->batch_count, e);
 }
 
-static int has_name(const char *const *names, const char *name)
+int request_has_name(const char *const *names, const char *name)
 {
     for (; names && *names; names++)
         if (!strcmp(*names, name))
@@ -80,27 +78,21 @@ static int parse_names(struct request *r, const char *text, struct error *e)
     return result;
 }
 
-/* What is measured when -r names no way to run: the adapter's first. */
-static const char *default_variant(const struct found *f)
-{
-    return f->adapter->variants ? f->adapter->variants[0] : found_variant(f);
-}
-
-static const char *chosen_variant(const struct found *f, const struct runtime_name *name)
-{
-    return found_has_variant(f, name->variant) ? name->variant : default_variant(f);
-}
-
-static int add_target(struct request *r, const struct found *found, const char *variant,
+/* The way to run it: the one that -r names (name may be NULL), or the adapter's first. */
+static int add_target(struct request *r, const struct found *found, const struct runtime_name *name,
                       const char *provider, struct error *e)
 {
+    int named = name && found_has_variant(found, name->variant);
+    const char *variant = named                      ? name->variant
+                          : found->adapter->variants ? found->adapter->variants[0]
+                                                     : found_variant(found);
     for (size_t i = 0; i < r->target_count; i++)
         if (r->targets[i].found == found && !strcmp(r->targets[i].provider, provider) &&
             !strcmp(r->targets[i].variant, variant))
             return 0;
     if (r->target_count == REQUEST_LIST_MAX)
         return error_set(e, ERROR_USAGE, "more than %d runtimes and providers", REQUEST_LIST_MAX);
-    r->targets[r->target_count++] = (struct request_target){found, variant, provider};
+    r->targets[r->target_count++] = (struct request_target){found, variant, named, provider};
     return 0;
 }
 
@@ -126,7 +118,7 @@ static int all_targets(struct request *r, struct error *e)
             log_detail("runtime %s %s left out: %s", f->adapter->name, f->version, f->reason);
         for (size_t k = 0; k < f->default_count && f->usable && !result; k++)
             if (!is_chosen(r, f, f->providers[k]))
-                result = add_target(r, f, default_variant(f), f->providers[k], e);
+                result = add_target(r, f, NULL, f->providers[k], e);
     }
     return result;
 }
@@ -148,7 +140,7 @@ static int named_targets(struct request *r, const struct runtime_name *name, str
         return (int)e->code;
     const char *meant = meant_provider(best, name);
     if (meant)
-        return add_target(r, best, default_variant(best), meant, e);
+        return add_target(r, best, NULL, meant, e);
     int result = 0;
     for (size_t i = 0; i < r->found.count && !result; i++) {
         const struct found *f = name->variant[0] ? best : &r->found.items[i];
@@ -160,7 +152,7 @@ static int named_targets(struct request *r, const struct runtime_name *name, str
             for (size_t t = before; t < r->target_count; t++)
                 known |= !strcmp(r->targets[t].provider, f->providers[k]);
             if (!known)
-                result = add_target(r, f, chosen_variant(f, name), f->providers[k], e);
+                result = add_target(r, f, name, f->providers[k], e);
         }
     }
     return result;
@@ -179,7 +171,7 @@ static int provider_targets(struct request *r, const struct runtime_name *names,
         for (size_t n = 0; n < count; n++) {
             const struct found *f = found_pick(&r->found, &names[n], r->providers[i], e);
             known |= f != NULL;
-            if (f && add_target(r, f, chosen_variant(f, &names[n]), r->providers[i], e))
+            if (f && add_target(r, f, &names[n], r->providers[i], e))
                 return (int)e->code;
         }
         if (known)
@@ -236,10 +228,10 @@ static int plugin_targets(struct request *r, struct error *e)
         const struct found *f = found_pick(&r->found, &names[i], "", e);
         if (!f)
             return (int)e->code;
-        if (!has_name(f->adapter->providers, "plugin"))
+        if (!request_has_name(f->adapter->providers, "plugin"))
             return error_set(e, ERROR_USAGE, "runtime %s takes no provider library",
                              f->adapter->name);
-        result = add_target(r, f, chosen_variant(f, &names[i]), "plugin", e);
+        result = add_target(r, f, &names[i], "plugin", e);
     }
     return result;
 }
@@ -479,6 +471,24 @@ static int parse_numbers(struct request *r, const struct option_list *options, s
     return tdp ? text_to_double(tdp, "tdp", 0.1, 100000, &r->measure.tdp_w, e) : 0;
 }
 
+static int parse_forms(struct request *r, const char *text, struct error *e)
+{
+    char **names;
+    size_t count = 0;
+    int result = text ? text_split(text, "form", 2, &names, &count, e) : 0;
+    if (!text || result)
+        return result;
+    for (size_t i = 0; i < count && !result; i++) {
+        r->form_native |= !strcmp(names[i], "native");
+        r->form_converted |= !strcmp(names[i], "converted");
+        if (strcmp(names[i], "native") && strcmp(names[i], "converted"))
+            result = error_set(e, ERROR_USAGE, "--form '%.60s' is not known; it takes: native, "
+                               "converted", names[i]);
+    }
+    free(names);
+    return result;
+}
+
 static int parse_words(struct request *r, const struct option_list *options, struct error *e)
 {
     r->precision = options_last(options, OPTION_PRECISION, "f32");
@@ -489,10 +499,13 @@ static int parse_words(struct request *r, const struct option_list *options, str
         return error_hint(e, "--spin takes short, off, default or microseconds");
     int known = 0;
     for (size_t k = 0; k < r->target_count; k++)
-        known |= has_name(r->targets[k].found->adapter->precisions, r->precision);
+        known |= request_has_name(r->targets[k].found->adapter->precisions, r->precision);
     if (!known)
         return error_set(e, ERROR_USAGE, "no chosen runtime computes in precision '%s'",
                          r->precision);
+    int result = parse_forms(r, options_last(options, OPTION_FORM, NULL), e);
+    if (result)
+        return result;
     const char *require = options_last(options, OPTION_REQUIRE, NULL);
     if (require && strcmp(require, "measured"))
         return error_set(e, ERROR_USAGE, "--require '%s' is not known; it takes: measured", require);
@@ -533,178 +546,4 @@ void request_release(struct request *r)
     r->providers = NULL;
     r->names = NULL;
     r->provider_count = r->name_count = r->target_count = 0;
-}
-
-/* --- models and cells ------------------------------------------------------------------------- */
-
-static int unknown_model(const char *operand, struct error *e)
-{
-    const char *names[REQUEST_LIST_MAX];
-    size_t count;
-    const struct zoo_model *zoo = zoo_models(&count);
-    for (size_t i = 0; i < count; i++)
-        names[i] = zoo[i].name;
-    if (strchr(operand, '/') || text_ends(operand, ".onnx"))
-        return error_set(e, ERROR_USAGE, "model file '%s' is not there", operand);
-    const char *nearest = text_nearest(operand, names, count);
-    error_set(e, ERROR_USAGE, "unknown model '%s': neither built in nor a file", operand);
-    if (nearest)
-        return error_hint(e, "did you mean '%s'?", nearest);
-    return error_hint(e, "wattle models lists what is built in");
-}
-
-static int zoo_model_file(const struct zoo_model *zoo, int build, struct cell *model,
-                          struct error *e)
-{
-    if (zoo_cached(zoo) || !build)
-        return zoo_path(zoo, model->path, e);
-    log_note("writing built-in model %s", zoo->name);
-    return zoo_build_until(zoo, worker_interrupted, model->path, e);
-}
-
-/* Name and format, both by the last part of the path. */
-static void name_model(const char *operand, struct cell *model)
-{
-    static const struct {
-        const char *ending, *format;
-    } formats[] = {
-        {".onnx", "onnx"}, {".xml", "ir"}, {".tflite", "tflite"}, {".pb", "tfgraph"},
-    };
-    size_t size = strlen(operand);
-    while (size > 1 && operand[size - 1] == '/')
-        size--;
-    size_t begin = size;
-    while (begin > 0 && operand[begin - 1] != '/')
-        begin--;
-    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
-        if (!text_ends(operand, formats[i].ending))
-            continue;
-        size -= strlen(formats[i].ending);
-        snprintf(model->format, sizeof model->format, "%s", formats[i].format);
-        break;
-    }
-    if (size - begin >= sizeof model->model) { /* cut, but not within a character */
-        size = begin + sizeof model->model - 1;
-        while (size > begin && ((unsigned char)operand[size] & 0xc0) == 0x80)
-            size--;
-    }
-    snprintf(model->model, sizeof model->model, "%.*s", (int)(size - begin), operand + begin);
-}
-
-/* Names and paths go into JSON, to the worker and into the result. */
-static int check_utf8(const char *text, const char *what, struct error *e)
-{
-    json_t *object = json_object(), *value = json_string(text);
-    int bad = object && !value; /* else memory is short, which the next call will find */
-    json_decref(value);
-    json_decref(object);
-    if (!bad)
-        return 0;
-    error_set(e, ERROR_USAGE, "a model's %s is not UTF-8", what);
-    return error_hint(e, "rename it");
-}
-
-static int folder_model(struct cell *model, struct error *e)
-{
-    char path[PATH_MAX];
-    struct stat st;
-    snprintf(model->format, sizeof model->format, "savedmodel");
-    int result = file_join(path, model->path, "saved_model.pb", e);
-    if (result || !stat(path, &st))
-        return result;
-    return error_set(e, ERROR_IO, "model '%.200s' is not a regular file, nor the folder of a "
-                     "SavedModel", model->path);
-}
-
-int request_model(const char *operand, int build, struct cell *model, struct error *e)
-{
-    *model = (struct cell){.format = "onnx", .instances = 1};
-    const struct zoo_model *zoo = zoo_find(operand);
-    struct stat st;
-    name_model(operand, model);
-    if (check_utf8(operand, "name", e))
-        return (int)e->code;
-    if (zoo)
-        return zoo_model_file(zoo, build, model, e);
-    const struct adapter *own = adapter_find(operand);
-    if (own && own->hidden)
-        return 0; /* the fake runtime brings its own model: no file */
-    if (stat(operand, &st))
-        return unknown_model(operand, e);
-    if (!realpath(operand, model->path))
-        return error_set(e, ERROR_USAGE, "model file '%s' cannot be resolved", operand);
-    if (check_utf8(model->path, "path", e))
-        return (int)e->code;
-    return S_ISDIR(st.st_mode) ? folder_model(model, e) : 0;
-}
-
-static void fill_cell(const struct request *r, const struct request_target *t, struct cell *c)
-{
-    const struct found *f = t->found;
-    snprintf(c->runtime, sizeof c->runtime, "%s", f->adapter->name);
-    snprintf(c->variant, sizeof c->variant, "%s", t->variant);
-    snprintf(c->version, sizeof c->version, "%s", f->version);
-    snprintf(c->library, sizeof c->library, "%s", f->library);
-    snprintf(c->provider, sizeof c->provider, "%s", t->provider);
-    snprintf(c->provider_library, sizeof c->provider_library, "%s", r->provider_library);
-    snprintf(c->precision, sizeof c->precision, "%s", r->precision);
-    snprintf(c->spin, sizeof c->spin, "%s", r->spin);
-    snprintf(c->options, sizeof c->options, "%s", r->provider_options);
-    snprintf(c->shapes, sizeof c->shapes, "%s", r->shapes);
-    c->require_provider = r->require_provider;
-    c->gap_ns = r->gap_ns;
-    memcpy(c->dims, r->dims, sizeof c->dims);
-    c->dim_count = r->dim_count;
-}
-
-static int same_cell(const struct cell *a, const struct cell *b)
-{
-    return a->batch == b->batch && a->threads == b->threads && !strcmp(a->path, b->path) &&
-           (*a->path || !strcmp(a->model, b->model)) && !strcmp(a->runtime, b->runtime) &&
-           !strcmp(a->variant, b->variant) && !strcmp(a->version, b->version) &&
-           !strcmp(a->library, b->library) && !strcmp(a->provider, b->provider);
-}
-
-/* A cell asked for twice is measured once. */
-static int add_cell(const struct request *r, const struct cell *model,
-                    const struct request_target *target, int64_t batch, int threads,
-                    struct cell **cells, size_t *count, struct error *e)
-{
-    struct cell *more = *count < PLAN_CELL_MAX
-                            ? realloc(*cells, (*count + 1) * sizeof **cells) : NULL;
-    if (!more)
-        return error_set(e, ERROR_MEMORY, "too many cells: %zu", *count + 1);
-    *cells = more;
-    struct cell *c = &more[*count];
-    *c = *model;
-    fill_cell(r, target, c);
-    c->batch = batch;
-    c->threads = threads;
-    for (size_t i = 0; i < *count; i++)
-        if (same_cell(&more[i], c))
-            return 0;
-    ++*count;
-    return 0;
-}
-
-int request_cells(const struct request *r, const struct cell *model, struct cell **cells,
-                  size_t *count, struct error *e)
-{
-    int result = 0, readable = 0;
-    for (size_t i = 0; i < r->target_count; i++) {
-        const struct adapter *adapter = r->targets[i].found->adapter;
-        if (!has_name(adapter->precisions, r->precision) ||
-            !package_reads(adapter->name, model->format))
-            continue;
-        readable = 1;
-        for (size_t b = 0; b < r->batch_count; b++)
-            for (size_t t = 0; t < r->thread_count && !result; t++)
-                result = add_cell(r, model, &r->targets[i], r->batches[b], r->threads[t], cells,
-                                  count, e);
-    }
-    if (result || readable)
-        return result;
-    error_set(e, ERROR_UNSUPPORTED, "no chosen runtime reads '%s', a model of format %s",
-              model->model, model->format);
-    return error_hint(e, "ONNX files are read by all of them, other formats by openvino");
 }

@@ -14,6 +14,7 @@ enum { REQUEST_LIST_MAX = 64, REQUEST_RANGE_MAX = 256 };
 struct request_target {
     const struct found *found;
     const char *variant;         /* found_variant, or one of the adapter's */
+    int variant_named;           /* -r said so: no other will do */
     const char *provider;
 };
 
@@ -41,6 +42,7 @@ struct request {
     struct measure_range ranges[REQUEST_RANGE_MAX];
     char provider_options[512];  /* JSON object */
     const char *precision, *spin;
+    int form_native, form_converted; /* of --form; neither: the model's own choice */
     int blocks, verify, require_measured;
     struct measure_options measure;
 };
@@ -48,11 +50,15 @@ struct request {
 int request_parse(struct request *r, const struct option_list *options, struct error *e);
 void request_release(struct request *r);
 
-/* Finds a model: a built-in name (written to disk when missing and build is set) or a file. Fills
- * name, path and format of the cell. */
+/* Whether a list that ends with NULL (or is NULL) has the name. */
+int request_has_name(const char *const *names, const char *name);
+
+/* operand.c. Finds a model: a built-in name (written to disk when missing and build is set), a file
+ * or FILE.py:FUNCTION. Fills name, path and format of the cell, and form with "native" when it is
+ * built in: then it can be had in the idiom of other runtimes. */
 int request_model(const char *operand, int build, struct cell *model, struct error *e);
 
-/* The cells of one model: target x batch x threads, appended to *cells (realloc'd). */
+/* cells.c. The cells of one model: target x form x batch x threads, appended to *cells (realloc'd). */
 int request_cells(const struct request *r, const struct cell *model, struct cell **cells,
                   size_t *count, struct error *e);
 

@@ -155,10 +155,12 @@ static int print_plan(const struct campaign *c)
 {
     for (size_t i = 0; i < c->plan.cell_count; i++) {
         const struct cell *cell = &c->plan.cells[i];
-        char name[PLAN_NAME_MAX + 40];
-        snprintf(name, sizeof name, cell->library[0] ? "%s %s" : "%s", cell->runtime, cell->version);
-        printf("cell %zu: %s on %s:%s, batch %lld, threads %d, %s\n", i + 1, cell->model,
-               name, cell->provider, (long long)cell->batch, cell->threads, cell->precision);
+        char runtime[REPORT_RUNTIME_MAX];
+        int versioned = cell->library[0] && cell->version[0]; /* not what is built in */
+        printf("cell %zu: %s%s%s on %s%s%s:%s, batch %lld, threads %d, %s\n", i + 1, cell->model,
+               cell->form[0] ? " " : "", cell->form, report_runtime(cell, runtime),
+               versioned ? " " : "", versioned ? cell->version : "", cell->provider,
+               (long long)cell->batch, cell->threads, cell->precision);
     }
     double seconds = (double)c->plan.block_count * (c->stored.duration_s + 3);
     printf("%zu blocks of %g s, about %.0f min in all\n", c->plan.block_count, c->stored.duration_s,

@@ -1,0 +1,184 @@
+/* cells.c: what is measured of one model: its cells on every chosen target. */
+#include "cmd/request.h"
+
+#include "runtime/packages.h"
+#include "runtime/prepare.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* One cell but for batch and threads. */
+struct choice {
+    const struct request_target *target;
+    const char *variant;
+    const char *form;
+};
+
+struct list {
+    const struct request *request;
+    const struct cell *model;
+    struct cell **cells;
+    size_t *count;
+};
+
+static void fill_cell(const struct request *r, const struct choice *choice, struct cell *c)
+{
+    const struct found *f = choice->target->found;
+    snprintf(c->runtime, sizeof c->runtime, "%s", f->adapter->name);
+    snprintf(c->variant, sizeof c->variant, "%s", choice->variant);
+    snprintf(c->form, sizeof c->form, "%s", choice->form);
+    snprintf(c->version, sizeof c->version, "%s", f->version);
+    snprintf(c->library, sizeof c->library, "%s", f->library);
+    snprintf(c->provider, sizeof c->provider, "%s", choice->target->provider);
+    snprintf(c->provider_library, sizeof c->provider_library, "%s", r->provider_library);
+    snprintf(c->precision, sizeof c->precision, "%s", r->precision);
+    snprintf(c->spin, sizeof c->spin, "%s", r->spin);
+    snprintf(c->options, sizeof c->options, "%s", r->provider_options);
+    snprintf(c->shapes, sizeof c->shapes, "%s", r->shapes);
+    c->require_provider = r->require_provider;
+    c->gap_ns = r->gap_ns;
+    memcpy(c->dims, r->dims, sizeof c->dims);
+    c->dim_count = r->dim_count;
+}
+
+static int same_cell(const struct cell *a, const struct cell *b)
+{
+    return a->batch == b->batch && a->threads == b->threads && !strcmp(a->path, b->path) &&
+           (*a->path || !strcmp(a->model, b->model)) && !strcmp(a->runtime, b->runtime) &&
+           !strcmp(a->variant, b->variant) && !strcmp(a->form, b->form) &&
+           !strcmp(a->version, b->version) && !strcmp(a->library, b->library) &&
+           !strcmp(a->provider, b->provider);
+}
+
+/* A cell asked for twice is measured once. */
+static int add_cell(const struct list *l, const struct choice *choice, int64_t batch, int threads,
+                    struct error *e)
+{
+    struct cell *more = *l->count < PLAN_CELL_MAX
+                            ? realloc(*l->cells, (*l->count + 1) * sizeof *more) : NULL;
+    if (!more)
+        return error_set(e, ERROR_MEMORY, "too many cells: %zu", *l->count + 1);
+    *l->cells = more;
+    struct cell *c = &more[*l->count];
+    *c = *l->model;
+    fill_cell(l->request, choice, c);
+    c->batch = batch;
+    c->threads = threads;
+    for (size_t i = 0; i < *l->count; i++)
+        if (same_cell(&more[i], c))
+            return 0;
+    ++*l->count;
+    return 0;
+}
+
+static int add_choice(const struct list *l, const struct choice *choice, struct error *e)
+{
+    const struct request *r = l->request;
+    int result = 0;
+    for (size_t b = 0; b < r->batch_count; b++)
+        for (size_t t = 0; t < r->thread_count && !result; t++)
+            result = add_cell(l, choice, r->batches[b], r->threads[t], e);
+    return result;
+}
+
+/* --- which runtime reads what ------------------------------------------------------------------ */
+
+/* Compiled code and TorchScript are ends: nothing else is made of them. */
+static int is_final(const char *format)
+{
+    return !strcmp(format, "aoti") || !strcmp(format, "torchscript");
+}
+
+static int reads(const struct adapter *a, const char *variant, const char *format)
+{
+    return package_reads(a->name, format) &&
+           (!prepare_needed(a->name, variant, format) || !is_final(format));
+}
+
+/* The way in which the target runs the model: the one that was named, or the first that can. */
+static const char *way(const struct request_target *t, const char *format)
+{
+    const struct adapter *a = t->found->adapter;
+    if (reads(a, t->variant, format))
+        return t->variant;
+    for (const char *const *v = a->variants; v && *v && !t->variant_named; v++)
+        if (reads(a, *v, format))
+            return *v;
+    return NULL;
+}
+
+static int add_target(const struct list *l, const struct request_target *t, const char *variant,
+                      struct error *e)
+{
+    const struct request *r = l->request;
+    const struct cell *model = l->model;
+    struct choice choice = {.target = t, .variant = variant, .form = ""};
+    int built_in = !strcmp(model->form, "native"); /* says request_model */
+    if (strcmp(model->format, "onnx") || !prepare_needed(t->found->adapter->name, variant, "onnx"))
+        return add_choice(l, &choice, e);
+    if (r->form_native && !r->form_converted && !built_in) {
+        error_set(e, ERROR_USAGE, "model '%s' has no native form in %s: it is not built in",
+                  model->model, t->found->adapter->name);
+        return error_hint(e, "--form converted; wattle models lists what is built in");
+    }
+    int result = 0;
+    if (built_in && (r->form_native || !r->form_converted)) {
+        choice.form = "native";
+        result = add_choice(l, &choice, e);
+    }
+    if (!result && (!built_in || r->form_converted)) {
+        choice.form = "converted";
+        result = add_choice(l, &choice, e);
+    }
+    return result;
+}
+
+static int is_installed(const struct request *r, const char *format)
+{
+    for (size_t i = 0; i < r->found.count; i++)
+        if (r->found.items[i].usable && package_reads(r->found.items[i].adapter->name, format))
+            return 1;
+    return 0;
+}
+
+static int unreadable(const struct request *r, const struct cell *model, struct error *e)
+{
+    static const struct {
+        const char *format, *package, *readers;
+    } table[] = {
+        {"aoti", "pytorch", "-r pytorch:aoti"},
+        {"exported", "pytorch", "every variant of pytorch"},
+        {"python", "pytorch", "every variant of pytorch"},
+        {"torchscript", "pytorch", "-r pytorch:torchscript, pytorch:torchscript-frozen and "
+                                   "pytorch:torchscript-optimized"},
+    };
+    error_set(e, ERROR_UNSUPPORTED, "no chosen runtime reads '%s', a model of format %s",
+              model->model, model->format);
+    const char *package = "openvino", *readers = "openvino, ONNX files by all runtimes";
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (!strcmp(table[i].format, model->format)) {
+            package = table[i].package;
+            readers = table[i].readers;
+        }
+    if (!strcmp(model->format, "onnx"))
+        return error_hint(e, "wattle runtimes lists what is here");
+    if (!is_installed(r, model->format))
+        return error_hint(e, "it is read by %s: wattle runtimes install %s", package, package);
+    return error_hint(e, "it is read by %s", readers);
+}
+
+int request_cells(const struct request *r, const struct cell *model, struct cell **cells,
+                  size_t *count, struct error *e)
+{
+    const struct list l = {r, model, cells, count};
+    int result = 0, readable = 0;
+    for (size_t i = 0; i < r->target_count && !result; i++) {
+        const struct request_target *t = &r->targets[i];
+        const char *variant = way(t, model->format);
+        if (!variant || !request_has_name(t->found->adapter->precisions, r->precision))
+            continue;
+        readable = 1;
+        result = add_target(&l, t, variant, e);
+    }
+    return result || readable ? result : unreadable(r, model, e);
+}
