@@ -10,6 +10,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* float32 runtimes that agree do so to 1e-6; a wrong layout or weight shows as 1e-2 and more. */
 static const double TOLERANCE = 1e-4;
@@ -118,6 +119,20 @@ static int describe_cells(struct campaign *c, struct error *e)
     return 0;
 }
 
+/* The inputs of each cell can be made up, and its batch is known from here on. A built-in model that
+ * a dry run found unwritten has nothing to be read. */
+static int check_cells(const struct request *r, struct cell *cells, size_t count, struct error *e)
+{
+    int result = 0;
+    for (size_t i = 0; i < count && !result; i++) {
+        if (!cells[i].path[0] || !access(cells[i].path, F_OK))
+            result = measure_check(&cells[i], &r->measure, e);
+        else if (!cells[i].batch)
+            cells[i].batch = 1;
+    }
+    return result;
+}
+
 int campaign_plan(struct campaign *c, const struct request *r, const char *const *models,
                   size_t model_count, int build, struct error *e)
 {
@@ -126,13 +141,13 @@ int campaign_plan(struct campaign *c, const struct request *r, const char *const
     size_t count = 0;
     int result = plan_models(c, models, model_count, build, &cells, &count, e);
     if (!result)
+        result = check_cells(r, cells, count, e);
+    if (!result)
         result = plan_make(&c->plan, cells, count, r->blocks, r->measure.seed, e);
     if (result)
         free(cells);
     if (!result)
         result = describe_cells(c, e);
-    for (size_t i = 0; build && i < c->plan.cell_count && !result; i++)
-        result = measure_check(&c->plan.cells[i], &r->measure, e);
     if (result)
         campaign_release(c);
     return result;

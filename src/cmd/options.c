@@ -16,7 +16,7 @@ static const struct option_spec all[] = {
      "an installed package such as onnxruntime-ep-webgpu."},
     {OPTION_REQUIRE_PROVIDER, 0, "require-provider", NULL,
      "Fail where a part of the model would run on another provider than the one asked for."},
-    {OPTION_BATCH, 'b', "batch", "N[,N...]", "Batch sizes (default 1)."},
+    {OPTION_BATCH, 'b', "batch", "N[,N...]", "Batch sizes (default: that of --dim, of the given inputs or of the file, or else 1)."},
     {OPTION_THREADS, 't', "threads", "N[,N...]",
      "Intra-op threads (default: every CPU this process may use)."},
     {OPTION_PRECISION, 0, "precision", "NAME", "Arithmetic: f32 (default)."},
@@ -32,7 +32,7 @@ static const struct option_spec all[] = {
      "Pause between two requests, the worker asleep, such as 20ms (default 0: none). What idle "
      "threads cost shows only then."},
     {OPTION_DIM, 0, "dim", "NAME=SIZE",
-     "Size of a symbolic dimension other than the batch, such as S=128; may be repeated."},
+     "Size of a symbolic dimension, such as S=128; may be repeated. That of the batch is as -b."},
     {OPTION_SHAPE, 0, "shape", "INPUT=[TYPE:]SIZExSIZE...",
      "Shape of an input whose sizes are free, such as input=1x3x224x224; for files that do not tell "
      "it also the element type, such as ids=int64:1x128; may be repeated."},

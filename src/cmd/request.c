@@ -50,8 +50,9 @@ static int parse_threads(struct request *r, const struct option_list *options, s
 
 static int parse_batches(struct request *r, const struct option_list *options, struct error *e)
 {
-    return parse_integers(options_last(options, OPTION_BATCH, "1"), "batch", BATCH_MAX, NULL,
-                          r->batches, &r->batch_count, e);
+    const char *text = options_last(options, OPTION_BATCH, NULL);
+    r->batch_count = 1; /* of 0: what the model makes of it */
+    return text ? parse_integers(text, "batch", BATCH_MAX, NULL, r->batches, &r->batch_count, e) : 0;
 }
 
 int request_has_name(const char *const *names, const char *name)

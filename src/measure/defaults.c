@@ -14,11 +14,13 @@ void measure_defaults(struct measure_options *o)
     };
 }
 
-int measure_check(const struct cell *c, const struct measure_options *o, struct error *e)
+int measure_check(struct cell *c, const struct measure_options *o, struct error *e)
 {
     struct input_plan plan;
     int result = input_plan_make(&plan, c, o, e);
-    if (!result)
-        input_plan_release(&plan);
-    return result;
+    if (result)
+        return result;
+    c->batch = plan.batch;
+    input_plan_release(&plan);
+    return 0;
 }

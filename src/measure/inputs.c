@@ -1,6 +1,5 @@
-#include "measure/inputs.h"
+#include "measure/sizes.h"
 
-#include "base/text.h"
 #include "model/half.h"
 #include "runtime/adapter.h"
 
@@ -8,191 +7,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* --- sizes of symbolic dimensions ------------------------------------------------------------- */
-
-static const struct plan_dim *find_dim(const struct plan_dim *dims, size_t count, const char *symbol)
-{
-    for (size_t i = 0; i < count; i++)
-        if (!strcmp(dims[i].symbol, symbol))
-            return &dims[i];
-    return NULL;
-}
-
-static int add_dim(struct input_plan *p, const char *symbol, int64_t value, struct error *e)
-{
-    const struct plan_dim *known = find_dim(p->dims, p->dim_count, symbol);
-    if (known && known->value != value)
-        return error_set(e, ERROR_USAGE, "dimension '%s' is %lld in one place and %lld in another",
-                         symbol, (long long)known->value, (long long)value);
-    if (known)
-        return 0;
-    if (p->dim_count == PLAN_DIM_MAX || strlen(symbol) >= PLAN_NAME_MAX)
-        return error_set(e, ERROR_UNSUPPORTED, "symbolic dimension '%.60s' is one too many", symbol);
-    struct plan_dim *d = &p->dims[p->dim_count++];
-    snprintf(d->symbol, sizeof d->symbol, "%s", symbol);
-    d->value = value;
-    return 0;
-}
-
-/* What the file's own metadata suggests for a symbol; -1 when it says nothing usable. */
-static int64_t suggested_size(const struct onnx_model *m, const char *symbol)
-{
-    char key[32 + PLAN_NAME_MAX];
-    snprintf(key, sizeof key, "wattle.dim.%.60s", symbol);
-    const char *text = onnx_metadata_find(m, key);
-    int64_t value;
-    return text && !text_to_int(text, key, 0, INT32_MAX, &value, NULL) ? value : -1;
-}
-
-/* A size that was asked for, against the one that something else says. */
-static int check_wanted(const struct input_rule *r, int axis, int64_t wanted, int64_t value,
-                        const char *says, struct error *e)
-{
-    if (wanted < 0 || wanted == value)
-        return 0;
-    return error_set(e, ERROR_USAGE, "input '%s': size %d is to be %lld, but %s %lld", r->name, axis,
-                     (long long)wanted, says, (long long)value);
-}
-
-static int size_batch(const struct input_rule *r, const struct cell *c, int64_t wanted, int64_t *out,
-                      struct error *e)
-{
-    *out = c->batch;
-    if (check_wanted(r, 0, wanted, c->batch, "the batch is", e))
-        return error_hint(e, "use -b %lld", (long long)wanted);
-    return 0;
-}
-
-static int size_symbol(struct input_plan *p, const struct cell *c, const struct onnx_model *m,
-                       const struct input_rule *r, const char *symbol, int axis, int64_t wanted,
-                       int64_t *out, struct error *e)
-{
-    const struct plan_dim *given = find_dim(c->dims, c->dim_count, symbol);
-    if (given) {
-        *out = given->value;
-        return check_wanted(r, axis, wanted, given->value, "--dim says", e);
-    }
-    if (axis == 0)
-        return size_batch(r, c, wanted, out, e);
-    const struct plan_dim *known = find_dim(p->dims, p->dim_count, symbol);
-    *out = wanted >= 0 ? wanted : known ? known->value : suggested_size(m, symbol);
-    if (*out >= 0)
-        return 0;
-    error_set(e, ERROR_USAGE, "model '%s': dimension '%s' of input '%s' has no size", c->model,
-              symbol, r->name);
-    return error_hint(e, "give it one: --dim %s=SIZE", symbol);
-}
-
-/* A size that has no name in the file. */
-static int size_unnamed(const struct cell *c, const struct input_rule *r, int axis, int64_t wanted,
-                        int64_t *out, struct error *e)
-{
-    if (axis == 0)
-        return size_batch(r, c, wanted, out, e);
-    *out = wanted;
-    if (wanted >= 0)
-        return 0;
-    error_set(e, ERROR_USAGE, "model '%s': size %d of input '%s' is free and has no name", c->model,
-              axis, r->name);
-    return error_hint(e, "give the whole shape: --shape %s=1x3x224x224", r->name);
-}
-
-static int size_fixed(const struct cell *c, const struct input_rule *r, int rank, int axis,
-                      int64_t wanted, int64_t fixed, struct error *e)
-{
-    if (check_wanted(r, axis, wanted, fixed, "the model fixes it at", e))
-        return e->code;
-    if (axis != 0 || rank <= 1 || c->batch == 1 || fixed == c->batch)
-        return 0;
-    error_set(e, ERROR_USAGE, "batch %lld: model '%s' fixes the batch of input '%s' at %lld",
-              (long long)c->batch, c->model, r->name, (long long)fixed);
-    return error_hint(e, "use -b %lld, or export the model with a symbolic batch",
-                      (long long)fixed);
-}
-
-static int size_axis(struct input_plan *p, const struct cell *c, const struct onnx_model *m,
-                     const struct onnx_value *input, struct input_rule *r, int axis, int64_t wanted,
-                     struct error *e)
-{
-    const struct onnx_dim *dim = &input->dims[axis];
-    int64_t *out = &r->shape.dims[axis];
-    if (dim->value >= 0) {
-        *out = dim->value;
-        return size_fixed(c, r, input->rank, axis, wanted, dim->value, e);
-    }
-    if (!dim->symbol || !*dim->symbol)
-        return size_unnamed(c, r, axis, wanted, out, e);
-    int result = size_symbol(p, c, m, r, dim->symbol, axis, wanted, out, e);
-    return result ? result : add_dim(p, dim->symbol, *out, e);
-}
-
-/* The element type that --shape gives, which must be the file's or the data's where those are known. */
-static int wanted_type(const struct cell *c, struct input_rule *r, json_t *shapes, struct error *e)
-{
-    const char *name = json_string_value(json_object_get(json_object_get(shapes, r->name), "type"));
-    enum dtype wanted = name ? dtype_from_name(name) : DTYPE_NONE;
-    if (wanted == DTYPE_NONE || wanted == r->type)
-        return 0;
-    if (r->type != DTYPE_NONE)
-        return error_set(e, ERROR_USAGE, "model '%s': --shape gives input '%s' the type %s, it is "
-                         "of type %s", c->model, r->name, name, dtype_name(r->type));
-    r->type = wanted;
-    return 0;
-}
-
-/* What --shape or the data of --input say: rank -1 when neither does. */
-static int wanted_shape(const struct cell *c, const struct input_rule *r, json_t *shapes,
-                        struct shape *out, struct error *e)
-{
-    size_t i;
-    json_t *entry = json_object_get(shapes, r->name), *size;
-    json_t *sizes = json_is_object(entry) ? json_object_get(entry, "dims") : entry;
-    *out = (struct shape){.rank = sizes ? (int)json_array_size(sizes) : -1};
-    if (out->rank > RANK_MAX)
-        return error_set(e, ERROR_USAGE, "input '%s' is to have more than %d dimensions", r->name,
-                         RANK_MAX);
-    json_array_foreach(sizes, i, size)
-        out->dims[i] = json_integer_value(size);
-    if (!r->given || (sizes && shape_equal(out, &r->given->shape)))
-        return 0;
-    if (sizes)
-        return error_set(e, ERROR_USAGE, "model '%s': --shape and --input differ in the shape of "
-                         "input '%s'", c->model, r->name);
-    *out = r->given->shape;
-    return 0;
-}
-
-static int size_input(struct input_plan *p, const struct cell *c, const struct onnx_model *m,
-                      const struct onnx_value *input, struct input_rule *r, json_t *shapes,
-                      struct error *e)
-{
-    struct shape wanted;
-    int result = wanted_shape(c, r, shapes, &wanted, e);
-    if (result)
-        return result;
-    if (input->rank < 0) {
-        r->shape = wanted;
-        return 0;
-    }
-    if (wanted.rank >= 0 && wanted.rank != input->rank)
-        return error_set(e, ERROR_USAGE, "input '%s' is to have %d dimensions, the model gives it %d",
-                         r->name, wanted.rank, input->rank);
-    r->shape = (struct shape){.rank = input->rank};
-    for (int axis = 0; axis < input->rank && !result; axis++)
-        result = size_axis(p, c, m, input, r, axis, wanted.rank < 0 ? -1 : wanted.dims[axis], e);
-    return result;
-}
-
-/* A --dim that no input has is a typing error. */
-static int check_given_dims(const struct input_plan *p, const struct cell *c, struct error *e)
-{
-    for (size_t i = 0; i < c->dim_count; i++)
-        if (!find_dim(p->dims, p->dim_count, c->dims[i].symbol))
-            return error_set(e, ERROR_USAGE, "model '%s' has no symbolic dimension '%s'", c->model,
-                             c->dims[i].symbol);
-    return 0;
-}
 
 /* --- rules for the data ------------------------------------------------------------------------ */
 
@@ -397,6 +211,20 @@ static int check_given_data(const struct input_plan *p, const struct cell *c,
     return 0;
 }
 
+/* The element type that --shape gives, which must be the file's or the data's where those are known. */
+static int wanted_type(const struct cell *c, struct input_rule *r, json_t *shapes, struct error *e)
+{
+    const char *name = json_string_value(json_object_get(json_object_get(shapes, r->name), "type"));
+    enum dtype wanted = name ? dtype_from_name(name) : DTYPE_NONE;
+    if (wanted == DTYPE_NONE || wanted == r->type)
+        return 0;
+    if (r->type != DTYPE_NONE)
+        return error_set(e, ERROR_USAGE, "model '%s': --shape gives input '%s' the type %s, it is "
+                         "of type %s", c->model, r->name, name, dtype_name(r->type));
+    r->type = wanted;
+    return 0;
+}
+
 static int check_given_shapes(const struct input_plan *p, const struct cell *c, json_t *shapes,
                               struct error *e)
 {
@@ -413,22 +241,36 @@ static int check_given_shapes(const struct input_plan *p, const struct cell *c, 
     return 0;
 }
 
-static int plan_input(struct input_plan *p, size_t i, const struct cell *c,
-                      const struct measure_options *o, const struct onnx_model *m, json_t *shapes,
-                      struct error *e)
+static int plan_input(struct sizes *s, size_t i, const struct measure_options *o, struct error *e)
 {
-    const struct onnx_value *input = &m->inputs[i];
+    struct input_plan *p = s->plan;
+    const struct onnx_value *input = &s->model->inputs[i];
     struct input_rule *r = &p->rules[p->rule_count++];
     if (strlen(input->name) >= sizeof r->name)
         return error_set(e, ERROR_UNSUPPORTED, "input name '%.40s...' is too long", input->name);
     snprintf(r->name, sizeof r->name, "%s", input->name);
     r->type = input->type;
-    int result = wanted_type(c, r, shapes, e);
+    int result = wanted_type(s->cell, r, s->shapes, e);
     if (!result)
-        result = rule_from_data(r, input, i, c, o, e);
+        result = rule_from_data(r, input, i, s->cell, o, e);
     if (!result)
-        result = size_input(p, c, m, input, r, shapes, e);
-    return result ? result : make_rule(r, input, m, c, o, e);
+        result = sizes_input(s, input, r, e);
+    return result ? result : make_rule(r, input, s->model, s->cell, o, e);
+}
+
+static int check_given(const struct sizes *s, const struct measure_options *o, struct error *e)
+{
+    int result = sizes_check_dims(s, e);
+    if (!result)
+        result = check_given_ranges(s->plan, s->cell, o, e);
+    if (!result)
+        result = check_given_data(s->plan, s->cell, o, e);
+    return result ? result : check_given_shapes(s->plan, s->cell, s->shapes, e);
+}
+
+static json_t *cell_shapes(const struct cell *c)
+{
+    return json_loads(c->shapes[0] ? c->shapes : "{}", 0, NULL);
 }
 
 static int plan_inputs(struct input_plan *p, const struct cell *c, const struct measure_options *o,
@@ -437,22 +279,15 @@ static int plan_inputs(struct input_plan *p, const struct cell *c, const struct 
     if (m->input_count > ADAPTER_TENSOR_MAX)
         return error_set(e, ERROR_UNSUPPORTED, "model '%s' has %zu inputs, at most %d are taken",
                          c->model, m->input_count, ADAPTER_TENSOR_MAX);
+    struct sizes s = {
+        .plan = p, .cell = c, .model = m, .shapes = cell_shapes(c), .data = o->data};
     p->rules = calloc(m->input_count ? m->input_count : 1, sizeof *p->rules);
-    if (!p->rules)
-        return error_memory(e);
-    json_t *shapes = json_loads(c->shapes[0] ? c->shapes : "{}", 0, NULL);
-    int result = shapes ? 0 : error_memory(e);
+    int result = p->rules && s.shapes ? sizes_batch(&s, e) : error_memory(e);
     for (size_t i = 0; i < m->input_count && !result; i++)
-        result = plan_input(p, i, c, o, m, shapes, e);
+        result = plan_input(&s, i, o, e);
     if (!result)
-        result = check_given_dims(p, c, e);
-    if (!result)
-        result = check_given_ranges(p, c, o, e);
-    if (!result)
-        result = check_given_data(p, c, o, e);
-    if (!result)
-        result = check_given_shapes(p, c, shapes, e);
-    json_decref(shapes);
+        result = check_given(&s, o, e);
+    json_decref(s.shapes);
     return result;
 }
 
@@ -475,7 +310,7 @@ static struct input_rule *named_rule(struct input_plan *p, const char *name)
 static int name_shapes(struct input_plan *p, const struct cell *c, struct error *e)
 {
     const char *name;
-    json_t *shapes = json_loads(c->shapes[0] ? c->shapes : "{}", 0, NULL), *sizes;
+    json_t *shapes = cell_shapes(c), *sizes;
     int result = shapes ? 0 : error_memory(e);
     json_object_foreach(shapes, name, sizes) {
         struct input_rule *r = named_rule(p, name);
@@ -485,7 +320,7 @@ static int name_shapes(struct input_plan *p, const struct cell *c, struct error 
         }
         result = wanted_type(c, r, shapes, e);
         if (!result)
-            result = wanted_shape(c, r, shapes, &r->shape, e);
+            result = sizes_wanted(c, r, shapes, &r->shape, e);
         if (result)
             break;
     }
@@ -520,6 +355,18 @@ static int name_data(struct input_plan *p, const struct cell *c, const struct da
     return 0;
 }
 
+/* The first size of all shapes that the user gives; 1 when they differ, or there is none. */
+static int64_t common_first_size(const struct input_plan *p)
+{
+    int64_t common = -1;
+    for (size_t i = 0; i < p->rule_count; i++) {
+        const struct shape *s = &p->rules[i].shape;
+        if (s->rank > 0)
+            common = common < 0 || common == s->dims[0] ? s->dims[0] : 0;
+    }
+    return common > 0 ? common : 1;
+}
+
 static int plan_unread(struct input_plan *p, const struct cell *c, const struct measure_options *o,
                        struct error *e)
 {
@@ -536,6 +383,7 @@ static int plan_unread(struct input_plan *p, const struct cell *c, const struct 
     if (!result && c->dim_count > 0)
         result = error_set(e, ERROR_USAGE, "model '%s': sizes of this format go by --shape, not by "
                            "--dim", c->model);
+    p->batch = c->batch ? c->batch : common_first_size(p);
     if (result)
         input_plan_release(p);
     return result;
@@ -544,7 +392,7 @@ static int plan_unread(struct input_plan *p, const struct cell *c, const struct 
 int input_plan_make(struct input_plan *p, const struct cell *c, const struct measure_options *o,
                     struct error *e)
 {
-    *p = (struct input_plan){0};
+    *p = (struct input_plan){.batch = c->batch ? c->batch : 1};
     if (!c->path[0])
         return 0;
     if (c->format[0] && strcmp(c->format, "onnx") != 0)

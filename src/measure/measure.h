@@ -33,8 +33,9 @@ struct measure_options {
 };
 void measure_defaults(struct measure_options *o);
 
-/* Checks before anything is started that the cell's inputs can be made up. */
-int measure_check(const struct cell *c, const struct measure_options *o, struct error *e);
+/* Checks before anything is started that the cell's inputs can be made up, and fills in a batch of 0:
+ * what --dim, --shape, the data or the file make it. */
+int measure_check(struct cell *c, const struct measure_options *o, struct error *e);
 
 /* Always fills *r (record_release it). A block that failed is a record with r->error set; the
  * return value is nonzero only for ERROR_INTERRUPTED and ERROR_MEMORY of this process. */

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { PLAN_DIM_MAX = 16, PLAN_NAME_MAX = 64, PLAN_CELL_MAX = 4096,
+enum { PLAN_DIM_MAX = 64, PLAN_NAME_MAX = 64, PLAN_CELL_MAX = 4096,
        PLAN_COMMAND_MAX = 1024, PLAN_SHAPES_MAX = 16384 };
 
 struct plan_dim {
@@ -32,9 +32,9 @@ struct cell {
     int require_provider;        /* nodes on another provider are an error */
     char precision[16];
     char spin[16];
-    int64_t batch;
+    int64_t batch;               /* 0: left to the file, until measure_check has read it */
     int threads, instances;
-    struct plan_dim dims[PLAN_DIM_MAX]; /* the user's --dim; the batch is not among them */
+    struct plan_dim dims[PLAN_DIM_MAX]; /* the user's --dim */
     size_t dim_count;
     char options[512];           /* provider options as a JSON object, "{}" when none */
     char shapes[PLAN_SHAPES_MAX]; /* the user's --shape, "{}" when none: JSON object of NAME ->

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { ADAPTER_TENSOR_MAX = 256, ADAPTER_DIM_MAX = 16, ADAPTER_RANK_MAX = 8,
+enum { ADAPTER_TENSOR_MAX = 256, ADAPTER_DIM_MAX = 64, ADAPTER_RANK_MAX = 8,
        ADAPTER_REASON_MAX = 192, ADAPTER_ARGUMENT_MAX = 6 };
 
 struct adapter_dim {

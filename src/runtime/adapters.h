@@ -18,5 +18,8 @@ struct adapter_option {
 };
 int adapter_options(const char *runtime, json_t *options, const struct adapter_option *known,
                     size_t count, void *target, struct error *e);
+/* A batch that reached no input would be measured as if it had. */
+int adapter_check_batch(int64_t batch, const struct adapter_tensor *inputs, size_t count,
+                        struct error *e);
 
 #endif

@@ -213,19 +213,6 @@ static int load_engine(struct builtin *b, const struct adapter_request *r,
     return code ? engine_error(code, text, e) : 0;
 }
 
-/* A batch that reached no input would be measured as if it had. */
-static int check_batch(int64_t batch, const struct adapter_loaded *out, struct error *e)
-{
-    for (size_t i = 0; i < out->input_count; i++)
-        if (out->inputs[i].rank && out->inputs[i].dims[0] == batch)
-            return 0;
-    if (batch == 1)
-        return 0;
-    error_set(e, ERROR_UNSUPPORTED, "batch %lld: no input of the model has it as its first size",
-              (long long)batch);
-    return error_hint(e, "the file fixes its batch; use batch 1 or a file with a symbolic one");
-}
-
 static int same_sizes(const struct adapter_tensor *t, const struct adapter_shape *s)
 {
     if (t->rank != s->rank)
@@ -264,9 +251,9 @@ static int load(const struct adapter_request *r, void **state, struct adapter_lo
     if (!code)
         code = describe(b, &o, out, e);
     if (!code)
-        code = check_batch(r->batch, out, e);
-    if (!code)
         code = check_shapes(r, out, e);
+    if (!code)
+        code = adapter_check_batch(r->batch, out->inputs, out->input_count, e);
     if (code) {
         unload(b);
         return code;

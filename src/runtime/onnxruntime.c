@@ -106,19 +106,6 @@ static int create_session(struct ort *o, const struct adapter_request *r, struct
     return code;
 }
 
-/* A batch that reached no input would be measured as if it had. */
-static int check_batch(const struct ort *o, int64_t batch, struct error *e)
-{
-    for (size_t i = 0; i < o->input_count; i++)
-        if (o->inputs[i].rank && o->inputs[i].dims[0] == batch)
-            return 0;
-    if (batch == 1)
-        return 0;
-    error_set(e, ERROR_UNSUPPORTED, "batch %lld: no input of the model has it as its first size",
-              (long long)batch);
-    return error_hint(e, "the file fixes its batch; use batch 1 or a file with a symbolic one");
-}
-
 static int prepare(struct ort *o, const struct adapter_request *r, struct error *e)
 {
     int code = ort_options_read(o, r, e);
@@ -139,7 +126,7 @@ static int prepare(struct ort *o, const struct adapter_request *r, struct error 
     if (!code)
         code = ort_tensors_read(o, r, e);
     if (!code)
-        code = check_batch(o, r->batch, e);
+        code = adapter_check_batch(r->batch, o->inputs, o->input_count, e);
     if (!code)
         code = ort_outputs_prepare(o, e);
     if (!code)

@@ -319,11 +319,12 @@ static void tell_port(const struct port *p, struct adapter_tensor *t)
 static int check_batch(const struct openvino *v, int64_t batch, struct error *e)
 {
     for (size_t i = 0; i < v->input_count; i++)
-        if (v->inputs[i].rank && v->inputs[i].dims[0] == batch)
-            return 0;
+        for (int k = 0; k < v->inputs[i].rank; k++)
+            if (v->inputs[i].dims[k] == batch)
+                return 0;
     if (batch == 1)
         return 0;
-    error_set(e, ERROR_UNSUPPORTED, "batch %lld: no input of the model has it as its first size",
+    error_set(e, ERROR_UNSUPPORTED, "batch %lld: no input of the model has it as a size",
               (long long)batch);
     return error_hint(e, "the file fixes its batch; use batch 1 or a file with a dynamic one");
 }

@@ -45,3 +45,17 @@ int adapter_options(const char *runtime, json_t *options, const struct adapter_o
     }
     return 0;
 }
+
+int adapter_check_batch(int64_t batch, const struct adapter_tensor *inputs, size_t count,
+                        struct error *e)
+{
+    for (size_t i = 0; i < count; i++)
+        for (int k = 0; k < inputs[i].rank; k++) /* a sequence may come first */
+            if (inputs[i].dims[k] == batch)
+                return 0;
+    if (batch == 1)
+        return 0;
+    error_set(e, ERROR_UNSUPPORTED, "batch %lld: no input of the model has it as a size",
+              (long long)batch);
+    return error_hint(e, "the file fixes its batch; use batch 1 or a file with a symbolic one");
+}

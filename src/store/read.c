@@ -304,9 +304,10 @@ static int read_dims(struct loader *l, int64_t cell_id, struct cell *c)
 {
     struct sql q;
     sql_open(&q, l->db, "cell_dim",
-             "SELECT symbol, value FROM cell_dim WHERE cell_id = ? ORDER BY position LIMIT 17",
+             "SELECT symbol, value FROM cell_dim WHERE cell_id = ? ORDER BY position LIMIT ?",
              l->error);
     sql_put_int(&q, cell_id);
+    sql_put_int(&q, PLAN_DIM_MAX + 1);
     int many = 0;
     while (sql_row(&q)) {
         if (c->dim_count == PLAN_DIM_MAX) {

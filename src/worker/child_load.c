@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { THREADS_MAX = 4096, BATCH_MAX = 1 << 24, DIM_VALUE_MAX = INT32_MAX };
+enum { THREADS_MAX = 4096, BATCH_MAX = INT32_MAX, DIM_VALUE_MAX = INT32_MAX };
 
 static int find_adapter(const char *name, const struct adapter **out, struct error *e)
 {

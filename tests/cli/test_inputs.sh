@@ -71,7 +71,7 @@ no() { # TEXT ARGUMENTS...
     expect 2 run "$@"
     in_err "$text"; no_out
 }
-no "the batch is 1" --input x.npy; in_err "use -b 2"
+no "the batch is 1" -b 1 --input x.npy; in_err "use -b 2"
 no "is of type float32, the given data of type float64" -b 2 --input f64.npy; in_err "astype('float32')"
 no "is to have 1 dimensions, the model gives it 2" --input flat.npy
 no "size 1 is to be 3, but the model fixes it at 2" -b 2 --input three.npy
@@ -89,7 +89,7 @@ expect 1 run -b 2 --expect cut.npy; in_err "output 'cut.npy'"
 # --shape says what -b and --dim say, or what nothing else can.
 expect 0 run -b 3 --shape x=3x2 --json s.json
 json s.json '.cells[0].shapes.inputs[0].shape == [3,2]'
-no "the batch is 1" --shape x=3x2
+no "the batch is 1" -b 1 --shape x=3x2
 no "the model fixes it at 2" --shape x=1x3
 no "has no input 'z'" --shape z=1x2
 for shape in x x= =1 x=1x x=x1 x=1xx2 x=1,2 x=-1x2 x=1.5 x=99999999999 x=1x1x1x1x1x1x1x1x1; do

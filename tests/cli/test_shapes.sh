@@ -20,6 +20,45 @@ ok; json j.json '[.cells[].shapes.inputs[1].shape == [0,4]] | all'
 expect 2 run zero.onnx --dim P=-1
 in_err "P -1 is outside 0.."
 
+# The batch is that of -b, or of --dim where it names the batch, or of the data, or of the file.
+make_onnx sym.onnx x=Nx3
+make_onnx fixed.onnx x=8x3
+make_onnx sequence.onnx x=SxNx4 mask=NxS
+make_onnx both.onnx x=Nx3 table=5x3
+make_onnx other.onnx a=unk__1x3 b=unk__2x3
+batch() { # BATCH SHAPE ARGUMENTS...
+    local n=$1 shape=$2
+    shift 2
+    expect 0 run "$@" --json j.json
+    ok; json j.json "[.cells[] | .batch == $n and .shapes.inputs[0].shape == $shape] | all"
+    json j.json '[.cells[] | .throughput_per_s / (.blocks[0] | .runs / .wall_s) / .batch | . > 0.999 and . < 1.001] | all'
+}
+batch 4 '[4,3]' sym.onnx --dim N=4
+in_out "sym  batch 4"
+batch 4 '[4,3]' sym.onnx -b 4 --dim N=4
+batch 5 '[5,3]' sym.onnx --shape x=5x3
+batch 8 '[8,3]' fixed.onnx
+batch 8 '[8,3]' fixed.onnx -b 8
+batch 1 '[7,1,4]' sequence.onnx --dim S=7
+batch 3 '[7,3,4]' sequence.onnx --dim S=7 -b 3
+batch 2 '[7,2,4]' sequence.onnx --dim S=7 --dim N=2
+batch 3 '[3,3]' both.onnx --dim N=3
+batch 2 '[2,3]' other.onnx -b 2
+batch 2 '[2,3]' other.onnx --dim unk__1=2 --dim unk__2=2
+expect 2 run sym.onnx --dim N=4 -b 2,4
+in_err "model 'sym': the batch is 2 by -b and 4 by --dim N"
+expect 2 run sym.onnx --dim N=0
+in_err "the batch cannot be 0"
+expect 2 run fixed.onnx -b 1
+in_err "model 'fixed' fixes the batch of input 'x' at 8"
+expect 2 run sequence.onnx
+in_err "dimension 'S' of input 'x' has no size"
+expect 0 run sym.onnx fixed.onnx -r builtin --dry-run
+in_out "sym on builtin:cpu, batch 1"; in_out "fixed on builtin:cpu, batch 8"
+expect 2 run sym.onnx -r builtin --dim M=2 --dry-run
+expect 0 run resnet50 -r builtin --dry-run # not written yet
+in_out "batch 1"
+
 # A type is only for files that wattle cannot read; for others it must be theirs.
 make_onnx typed.onnx ids=int64:Nx4
 expect 0 run typed.onnx -r builtin --shape ids=int64:1x4 --range ids=0..9

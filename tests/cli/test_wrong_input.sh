@@ -46,7 +46,7 @@ expect 2 "$wattle" run "$dir/$(printf 'odd\377').onnx" -r builtin
 in_err "name is not UTF-8"
 rm "$dir/"odd*
 long=$(printf 'x%.0s' $(seq 62))$(printf '\303\244').onnx # cut in the middle of a character
-cp "$root/tests/cli/lib.sh" "$dir/$long"
+cp "$root/tests/fixtures/onnx/ir3.onnx" "$dir/$long"
 expect 0 "$wattle" run "$dir/$long" -r builtin --dry-run
 iconv -f UTF-8 -t UTF-8 "$dir/out" >"$dir/copy" || fail "a name is cut within a character"
 rm "$dir/$long" "$dir/copy"

@@ -102,6 +102,53 @@ static void a_fixed_batch_cannot_be_changed(void **state)
     input_plan_release(&plan);
 }
 
+/* A batch of 0 is the user's silence. */
+static void an_open_batch_is_found(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *x[4], *y[4];      /* sizes of two inputs */
+        const char *dims, *shapes;    /* "S" of size 5, ... */
+        int64_t batch;
+    } cases[] = {
+        {{"N", "3"}, {"N", "4"}, "", "", 1},
+        {{"N", "3"}, {"N", "4"}, "N", "", 5},
+        {{"N", "3"}, {"N", "4"}, "", "{\"y\":[6,4]}", 6},
+        {{"8", "3"}, {"8", "4"}, "", "", 8},
+        {{"8", "3"}, {"9", "4"}, "", "", 1},
+        {{"8", "3"}, {"7"}, "", "", 8},
+        {{"8", "3"}, {"N", "4"}, "N", "", 5},
+        {{"S", "N", "3"}, {"N", "S"}, "S", "", 1},
+        {{"S", "batch", "3"}, {"S", "4"}, "S", "", 1},
+        {{"S", "batch", "3"}, {"S", "4"}, "S", "{\"x\":[5,7,3]}", 7},
+        {{"S", "M", "3"}, {"S", "4"}, "SM", "", 5},
+        {{"P", "3"}, {"Q", "4"}, "", "{\"y\":[6,4]}", 6},
+        {{"P", "3"}, {"Q", "4"}, "P", "", 1},
+        {{"P", "3"}, {"Q", "4"}, "PQ", "", 5},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct onnx_writer *w = begin();
+        onnx_writer_input(w, "x", DTYPE_F32, cases[i].x);
+        onnx_writer_input(w, "y", DTYPE_F32, cases[i].y);
+        onnx_writer_node(w, "Relu", "relu", NAMES("x"), "z");
+        onnx_writer_output(w, "z", DTYPE_F32, cases[i].x);
+        cell.batch = 0;
+        strcpy(cell.shapes, cases[i].shapes);
+        for (const char *symbol = cases[i].dims; *symbol; symbol++) {
+            cell.dims[cell.dim_count].symbol[0] = *symbol;
+            cell.dims[cell.dim_count++].value = 5;
+        }
+        assert_int_equal(make(w), 0);
+        assert_int_equal(plan.batch, cases[i].batch);
+        input_plan_release(&plan);
+    }
+    cell = (struct cell){.model = "m", .path = "/nonexistent", .format = "ir"};
+    strcpy(cell.shapes, "{\"x\":[3,2],\"y\":[3],\"scalar\":[]}");
+    assert_int_equal(input_plan_make(&plan, &cell, &options, &e), 0);
+    assert_int_equal(plan.batch, 3);
+    input_plan_release(&plan);
+}
+
 static void integers_need_a_range(void **state)
 {
     (void)state;
@@ -414,6 +461,7 @@ int main(void)
         cmocka_unit_test(the_first_symbol_is_the_batch),
         cmocka_unit_test(other_symbols_need_a_size),
         cmocka_unit_test(a_fixed_batch_cannot_be_changed),
+        cmocka_unit_test(an_open_batch_is_found),
         cmocka_unit_test(integers_need_a_range),
         cmocka_unit_test(a_type_nobody_feeds_has_a_hint),
         cmocka_unit_test(indices_stay_within_their_table),
