@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "cmd/progress.h"
+#include "report/report.h"
 #include "model/zoo.h"
 #include "worker/worker.h"
 
@@ -100,7 +101,8 @@ static int describe_cells(struct campaign *c, struct error *e)
     c->stored.cells = calloc(count, sizeof *c->stored.cells);
     c->agreements = calloc(count, sizeof *c->agreements);
     c->hopeless = calloc(count, sizeof *c->hopeless);
-    if (!c->stored.cells || !c->agreements || !c->hopeless)
+    c->failures = calloc(count, sizeof *c->failures);
+    if (!c->stored.cells || !c->agreements || !c->hopeless || !c->failures)
         return error_memory(e);
     c->stored.cell_count = count;
     for (size_t i = 0; i < count; i++) {
@@ -160,6 +162,7 @@ void campaign_release(struct campaign *c)
     plan_release(&c->plan);
     free(c->agreements);
     free(c->hopeless);
+    free(c->failures);
     *c = (struct campaign){0};
 }
 
@@ -175,6 +178,12 @@ static int is_reference(const struct cell *c)
     return !strcmp(c->runtime, "builtin") && !strcmp(c->provider, "reference");
 }
 
+/* The reference kernels know ONNX files only. */
+static int is_verified(const struct campaign *c, const struct cell *cell)
+{
+    return c->request->verify && cell->path[0] && !strcmp(cell->format, "onnx");
+}
+
 /* What cell i is compared with: the plain-C reference where it is among the cells or asked for with
  * --verify, else the first cell of the same model and batch. */
 static struct cell reference_for(const struct campaign *c, size_t i)
@@ -182,18 +191,20 @@ static struct cell reference_for(const struct campaign *c, size_t i)
     const struct cell *cells = c->plan.cells;
     size_t first = c->plan.cell_count;
     for (size_t k = 0; k < c->plan.cell_count; k++) {
-        if (!same_inputs(&cells[k], &cells[i]))
+        if (c->failures[k].code || !same_inputs(&cells[k], &cells[i]))
             continue;
         if (is_reference(&cells[k]))
             return cells[k];
         first = k < first ? k : first;
     }
     struct cell reference = cells[first];
-    if (c->request->verify && cells[i].path[0]) {
+    if (is_verified(c, &cells[i])) {
         snprintf(reference.runtime, sizeof reference.runtime, "builtin");
         snprintf(reference.provider, sizeof reference.provider, "reference");
         snprintf(reference.options, sizeof reference.options, "{}");
         reference.variant[0] = reference.library[0] = reference.provider_library[0] = '\0';
+        reference.form[0] = reference.artifact[0] = reference.devices[0] = '\0';
+        reference.command[0] = '\0';
         snprintf(reference.version, sizeof reference.version, "%s", WATTLE_VERSION);
     }
     return reference;
@@ -212,8 +223,10 @@ static int same_cell(const struct cell *a, const struct cell *b)
 static void name_reference(const struct cell *reference, struct agreement *a)
 {
     int versioned = reference->library[0] && reference->version[0]; /* not what is built in */
-    snprintf(a->reference, sizeof a->reference, "%s:%s%s%s", reference->runtime,
-             reference->provider, versioned ? "@" : "", versioned ? reference->version : "");
+    char runtime[REPORT_RUNTIME_MAX];
+    snprintf(a->reference, sizeof a->reference, "%s%s%s%s%s%s%s", report_runtime(reference, runtime),
+             reference->provider[0] ? ":" : "", reference->provider, versioned ? "@" : "",
+             versioned ? reference->version : "", reference->form[0] ? " " : "", reference->form);
 }
 
 /* With what another cell gave, or (NULL) with --expect. A failure to get outputs is not the end: the
@@ -240,9 +253,11 @@ static int compare_cell(const struct campaign *c, const struct measure_outputs *
     return 0;
 }
 
+/* Is it among those that are compared with each other, the first of which is `first`? */
 static int in_group(const struct campaign *c, size_t i, size_t first)
 {
-    return i >= first && same_inputs(&c->plan.cells[i], &c->plan.cells[first]);
+    return i >= first && !c->failures[i].code &&
+           same_inputs(&c->plan.cells[i], &c->plan.cells[first]);
 }
 
 static int fetch(const struct campaign *c, const struct cell *cell, struct measure_outputs *out,
@@ -260,7 +275,7 @@ static int find_reference(const struct campaign *c, size_t first, struct cell *r
     struct error later;
     int missing = fetch(c, reference, out, why);
     struct cell tried = *reference;
-    for (size_t i = first; missing && i < c->plan.cell_count && !c->request->verify; i++) {
+    for (size_t i = first; missing && i < c->plan.cell_count && !is_verified(c, reference); i++) {
         if (missing == ERROR_INTERRUPTED)
             break;
         if (!in_group(c, i, first) || same_cell(&tried, &c->plan.cells[i]))
@@ -322,6 +337,8 @@ static int compare_outputs(struct campaign *c, struct error *e)
         return error_memory(e);
     int result = 0;
     for (size_t i = 0; i < c->plan.cell_count && !result; i++) {
+        if (c->failures[i].code)
+            continue;
         if (c->request->expect.count)
             result = compare_expected(c, i, e);
         else if (!done[i])
@@ -343,6 +360,15 @@ static int is_hopeless(const struct record *r)
            isnan(r->load_ms);
 }
 
+static void warn_failed(const struct cell *c, const struct record *r)
+{
+    char runtime[REPORT_RUNTIME_MAX];
+    log_warning("%s on %s%s%s failed: %s", c->model, report_runtime(c, runtime),
+                c->provider[0] ? ":" : "", c->provider, r->error.text);
+    if (r->error.hint[0])
+        log_note("  hint: %s", r->error.hint);
+}
+
 static int execute_block(struct campaign *c, size_t index, struct progress *progress,
                          struct error *e)
 {
@@ -355,14 +381,17 @@ static int execute_block(struct campaign *c, size_t index, struct progress *prog
     options.phase_context = progress;
     progress_block(progress, index, cell);
     struct record record;
-    int result = measure_block(cell, block->number, &options, &record, e);
+    int result = 0, prepared = !c->failures[block->cell].code;
+    if (prepared)
+        result = measure_block(cell, block->number, &options, &record, e);
+    else
+        measure_failed(&c->failures[block->cell], block->number, &record);
     if (!result) {
         if (record.error.code) {
             progress_clear(progress);
-            log_warning("%s on %s:%s failed: %s", cell->model, cell->runtime, cell->provider,
-                        record.error.text);
+            warn_failed(cell, &record);
         }
-        c->hopeless[block->cell] = is_hopeless(&record);
+        c->hopeless[block->cell] = !prepared || is_hopeless(&record);
         result = store_put_block(c->store, c->stored.id, block->cell, &record, e);
     }
     record_release(&record);
@@ -383,6 +412,8 @@ static int execute_blocks(struct campaign *c, struct error *e)
 int campaign_execute(struct campaign *c, const char *store_file, struct error *e)
 {
     int result = store_open(store_file, &c->store, e);
+    if (!result)
+        result = campaign_prepare(c, e);
     if (!result)
         result = store_begin(c->store, &c->stored, e);
     if (!result && c->plan.cell_count > 0)

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "report/report.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -40,7 +41,9 @@ void progress_block(struct progress *p, size_t index, const struct cell *c)
 {
     p->done = index;
     p->block_ns = clock_monotonic_ns();
-    snprintf(p->label, sizeof p->label, "%.24s %.16s:%.16s b%lld t%d", c->model, c->runtime,
+    char runtime[REPORT_RUNTIME_MAX];
+    snprintf(p->label, sizeof p->label, "%.24s%s%s %.40s%s%.16s b%lld t%d", c->model,
+             c->form[0] ? " " : "", c->form, report_runtime(c, runtime), c->provider[0] ? ":" : "",
              c->provider, (long long)c->batch, c->threads);
     if (!p->shown || p->terminal)
         return;
@@ -74,16 +77,28 @@ void progress_phase(void *progress, const char *phase)
     fprintf(stderr, "\r\033[K%.*s", line_columns(), line);
 }
 
-void progress_say(const char *what, const struct cell *c)
+void progress_line(const char *line, int is_news)
 {
     if (!log_shows(LOG_NORMAL))
         return;
-    char line[256];
-    snprintf(line, sizeof line, "%s: %.60s on %.20s:%.20s", what, c->model, c->runtime, c->provider);
     if (isatty(STDERR_FILENO))
         fprintf(stderr, "\r\033[K%.*s", line_columns(), line);
-    else
+    else if (is_news)
         fprintf(stderr, "%s\n", line);
+}
+
+void progress_say(const char *what, const struct cell *c)
+{
+    char line[256], runtime[REPORT_RUNTIME_MAX];
+    snprintf(line, sizeof line, "%s: %.60s on %.40s%s%.20s", what, c->model,
+             report_runtime(c, runtime), c->provider[0] ? ":" : "", c->provider);
+    progress_line(line, 1);
+}
+
+void progress_wipe(void)
+{
+    if (log_shows(LOG_NORMAL) && isatty(STDERR_FILENO))
+        fprintf(stderr, "\r\033[K");
 }
 
 void progress_clear(const struct progress *p)

@@ -20,6 +20,9 @@ void progress_block(struct progress *p, size_t index, const struct cell *c);
 void progress_phase(void *progress, const char *phase); /* fits measure_options.phase */
 /* What goes on before the first block, such as comparing outputs. */
 void progress_say(const char *what, const struct cell *c);
+/* The same line again on a terminal; elsewhere a line of its own, if it is news. */
+void progress_line(const char *line, int is_news);
+void progress_wipe(void); /* takes that off */
 /* Takes the line off the terminal, before another message and at the end. */
 void progress_clear(const struct progress *p);
 

@@ -330,6 +330,15 @@ static int run_block(struct session *s, const struct cell *c, const struct measu
     return result;
 }
 
+void measure_failed(const struct error *failure, int number, struct record *r)
+{
+    record_init(r);
+    r->number = number;
+    r->started_ns = clock_realtime_ns();
+    r->error = *failure;
+    r->verdict = VERDICT_INVALID;
+}
+
 int measure_block(const struct cell *c, int number, const struct measure_options *o,
                   struct record *r, struct error *e)
 {

@@ -37,6 +37,24 @@ void measure_defaults(struct measure_options *o);
  * what --dim, --shape, the data or the file make it. */
 int measure_check(struct cell *c, const struct measure_options *o, struct error *e);
 
+/* prepare.c: what the worker loads where the runtime does not read the model's file as it is
+ * (runtime/prepare.h). */
+struct measure_watch {
+    int (*interrupted)(void);  /* asked all the while */
+    void (*tell)(void *context, const char *line); /* what goes on; NULL: nobody listens */
+    void *context;
+};
+int measure_prepare_needed(const struct cell *c);
+/* Whether one made for a serves b too. */
+int measure_prepared_alike(const struct cell *a, const struct cell *b);
+/* Makes it, which may take minutes, or finds it made (*made is 0); sets artifact and how. sha256 is
+ * the model file's, "" when it is not known. */
+int measure_prepare(struct cell *c, const struct measure_options *o, const char *sha256,
+                    const struct measure_watch *watch, int *made, struct error *e);
+
+/* A block that failed before it could be begun. */
+void measure_failed(const struct error *failure, int number, struct record *r);
+
 /* Always fills *r (record_release it). A block that failed is a record with r->error set; the
  * return value is nonzero only for ERROR_INTERRUPTED and ERROR_MEMORY of this process. */
 int measure_block(const struct cell *c, int number, const struct measure_options *o,
