@@ -1,21 +1,494 @@
 #include "runtime/prepare.h"
 
+#include "base/buffer.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "runtime/command.h"
+#include "runtime/folder.h"
+#include "runtime/found.h"
+#include "runtime/scripts.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { KEY_SHOWN = 32, KEY_TEXT_MAX = 1 << 20, NOTE_MAX = 1 << 20, ITEM_MAX = 4,
+       UNUSED_DAYS = 30 };
+
+/* One file to be made: what tools/python/prepare.py calls it, and the file's name. */
+struct item {
+    const char *what, *file;
+};
+
+/* What one call works on. */
+struct job {
+    const struct prepare_request *r;
+    const struct item *items;
+    size_t item_count;
+    char model[PATH_MAX];               /* the file itself, without ":FUNCTION" */
+    const char *function;               /* ":FUNCTION", or "" */
+    char root[PATH_MAX];                /* where folder lies, with the lock */
+    char folder[PATH_MAX], partial[PATH_MAX];
+    int lock;                           /* -1 unless held */
+};
+
+static int is_interrupted(const struct job *j)
+{
+    return j->r->interrupted && j->r->interrupted();
+}
+
+/* --- what a variant reads --------------------------------------------------------------------- */
+
+static const struct {
+    const char *variant;
+    const char *format; /* that it reads as it is; "": none */
+    struct item item;
+} variants[] = {
+    {"aoti", "aoti", {"aoti", "model.pt2"}},
+    {"torchscript", "torchscript", {"torchscript", "model.pt"}},
+    {"torchscript-frozen", "torchscript", {"torchscript", "model.pt"}},
+    {"torchscript-optimized", "torchscript", {"torchscript", "model.pt"}},
+    {"eager", "", {"module", "model.json"}},
+    {"compile", "", {"module", "model.json"}},
+};
+
+enum { VARIANT_COUNT = sizeof variants / sizeof *variants };
+
+static size_t find_variant(const char *variant)
+{
+    size_t i = 0;
+    while (i < VARIANT_COUNT && strcmp(variants[i].variant, variant))
+        i++;
+    return i;
+}
 
 int prepare_needed(const char *runtime, const char *variant, const char *format)
 {
-    if (strcmp(runtime, "pytorch"))
+    size_t i = find_variant(variant);
+    return !strcmp(runtime, "pytorch") && i < VARIANT_COUNT && strcmp(variants[i].format, format);
+}
+
+/* TorchScript and compiled packages hold no module that another variant could be made of. */
+static int check_format(const struct prepare_request *r, struct error *e)
+{
+    static const char *const sources[] = {"onnx", "exported", "python"};
+    for (size_t i = 0; i < sizeof sources / sizeof *sources; i++)
+        if (!strcmp(r->format, sources[i]))
+            return 0;
+    error_set(e, ERROR_UNSUPPORTED, "%s:%s cannot run a model of format '%s'", r->runtime,
+              r->variant, r->format);
+    return error_hint(e, "it takes an ONNX file, an exported program (torch.export.save) or "
+                         "FILE.py:FUNCTION");
+}
+
+/* --- the key ---------------------------------------------------------------------------------- */
+
+/* The instructions that this CPU has: code compiled for it runs on another one with the same. */
+static void add_instructions(struct buffer *text)
+{
+    char *line = NULL;
+    size_t capacity = 0;
+    FILE *f = fopen("/proc/cpuinfo", "re");
+    while (f && getline(&line, &capacity, f) > 0)
+        if (text_starts(line, "flags") || text_starts(line, "Features")) {
+            buffer_text(text, line);
+            break;
+        }
+    free(line);
+    if (f)
+        fclose(f);
+}
+
+static int add_inputs(struct buffer *text, const json_t *inputs, struct error *e)
+{
+    char *dump = inputs ? json_dumps(inputs, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    if (inputs && !dump)
+        return error_memory(e);
+    buffer_format(text, "inputs %s\n", dump ? dump : "[]");
+    free(dump);
+    return 0;
+}
+
+static int describe(const struct job *j, const char *script, struct buffer *text, struct error *e)
+{
+    const struct prepare_request *r = j->r;
+    const char *what = j->items[0].what;
+    char hex[65];
+    snprintf(hex, sizeof hex, "%s", r->sha256 ? r->sha256 : "");
+    int result = hex[0] ? 0 : file_sha256(j->model, hex, e);
+    if (result)
+        return result;
+    buffer_format(text, "what %s\nscripts %s\nmodel %s%s\nformat %s\nzoo %s\nform %s\n", what,
+                  script, hex, j->function, r->format, r->zoo, r->form);
+    buffer_format(text, "runtime %s %s %s\nprovider %s\nprecision %s\nbatch %lld\n", r->runtime,
+                  r->version, r->library, r->provider, r->precision, (long long)r->batch);
+    if (!strcmp(what, "module")) /* a description, which says where the file is */
+        buffer_format(text, "path %s\n", j->model);
+    if (!strcmp(what, "aoti"))
+        add_instructions(text);
+    result = add_inputs(text, r->inputs, e);
+    return !result && text->failed ? error_memory(e) : result;
+}
+
+static int hash_text(const struct buffer *text, char hex[KEY_SHOWN + 1], struct error *e)
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    if (!EVP_Digest(buffer_string(text), text->size, digest, NULL, EVP_sha256(), NULL))
+        return error_memory(e);
+    for (size_t i = 0; i < KEY_SHOWN / 2; i++)
+        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    return 0;
+}
+
+static int make_key(const struct job *j, const char *script, char key[KEY_SHOWN + 1],
+                    struct error *e)
+{
+    struct buffer text;
+    buffer_init(&text, KEY_TEXT_MAX);
+    int result = describe(j, script, &text, e);
+    if (!result)
+        result = hash_text(&text, key, e);
+    buffer_release(&text);
+    return result;
+}
+
+/* --- the job ---------------------------------------------------------------------------------- */
+
+/* "FILE.py:FUNCTION" apart; of the file the whole path, as the work is done elsewhere. */
+static int find_model(struct job *j, struct error *e)
+{
+    const char *colon = strcmp(j->r->format, "python") ? NULL : strrchr(j->r->model, ':');
+    char path[PATH_MAX];
+    j->function = colon ? colon : "";
+    snprintf(path, sizeof path, "%.*s", (int)(strlen(j->r->model) - strlen(j->function)),
+             j->r->model);
+    if (!realpath(path, j->model))
+        return error_errno(e, errno, "cannot open '%.300s'", path);
+    return 0;
+}
+
+static int set_folder(struct job *j, const char *root, const char *name, struct error *e)
+{
+    char hidden[NAME_MAX];
+    snprintf(j->root, sizeof j->root, "%s", root);
+    snprintf(hidden, sizeof hidden, ".%.200s.partial", name);
+    int result = file_join(j->folder, root, name, e);
+    return result ? result : file_join(j->partial, root, hidden, e);
+}
+
+static int take_lock(struct job *j, struct error *e)
+{
+    const struct folder_wait wait = {j->r->interrupted, j->r->tell, j->r->context,
+                                     "waiting for another wattle that prepares a model"};
+    return folder_lock(j->root, &wait, &j->lock, e);
+}
+
+static void finish(struct job *j)
+{
+    if (j->lock >= 0)
+        close(j->lock);
+}
+
+/* --- the script ------------------------------------------------------------------------------- */
+
+static json_t *list_items(const struct job *j)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < j->item_count; i++)
+        json_array_append_new(list, json_pack("{s:s, s:s++}", "what", j->items[i].what, "path",
+                                              j->partial, "/", j->items[i].file));
+    return list;
+}
+
+static json_t *make_request(const struct job *j, const char *site)
+{
+    const struct prepare_request *r = j->r;
+    json_t *request = json_pack(
+        "{s:i, s:s+, s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:s+, s:s+, s:o*}", "schema", 1, "model",
+        j->model, j->function, "format", r->format, "zoo", r->zoo, "form", r->form, "provider",
+        r->provider, "precision", r->precision, "batch", (json_int_t)r->batch, "site", site,
+        "result", j->partial, "/result.json", "scratch", j->partial, "/scratch", "make",
+        list_items(j));
+    json_t *inputs = r->inputs ? json_deep_copy(r->inputs) : json_array();
+    if (request && json_object_set_new(request, "inputs", inputs)) {
+        json_decref(request);
+        return NULL;
+    }
+    return request;
+}
+
+static int write_json(json_t *value, const char *path, struct error *e)
+{
+    struct file_atomic f;
+    int result = value ? file_atomic_open(&f, path, e) : error_memory(e);
+    if (result)
+        return result;
+    if (json_dumpf(value, f.stream, JSON_INDENT(1)) || fputc('\n', f.stream) == EOF) {
+        file_atomic_abort(&f);
+        return error_errno(e, errno ? errno : EIO, "cannot write '%s'", path);
+    }
+    return file_atomic_commit(&f, e);
+}
+
+/* NULL when the file is not there, or not a JSON object of a sane size. */
+static json_t *read_json(const char *folder, const char *name)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    if (file_join(path, folder, name, NULL) || stat(path, &st) || st.st_size > NOTE_MAX)
+        return NULL;
+    json_t *value = json_load_file(path, 0, NULL);
+    if (value && !json_is_object(value)) {
+        json_decref(value);
+        return NULL;
+    }
+    return value;
+}
+
+static const char *word(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
+static enum error_code code_of(const char *name)
+{
+    for (enum error_code c = ERROR_USAGE; c <= ERROR_INTERRUPTED; c++)
+        if (!strcmp(error_code_name(c), name))
+            return c;
+    return ERROR_UNSUPPORTED;
+}
+
+/* The last line that is not empty. */
+static const char *last_line(char *text)
+{
+    size_t size = strlen(text);
+    while (size && text[size - 1] == '\n')
+        text[--size] = '\0';
+    const char *begin = strrchr(text, '\n');
+    return begin ? begin + 1 : text;
+}
+
+/* The script tells what failed in a file; when it could not even do that, its last words are all
+ * there is. */
+static int explain(const struct job *j, struct command_output *out, struct error *e)
+{
+    if (e->code == ERROR_INTERRUPTED || e->code == ERROR_UNSUPPORTED)
+        return (int)e->code;
+    json_t *result = read_json(j->partial, "result.json");
+    const char *text = word(result, "text"), *words = last_line(out->tail);
+    if (*text) {
+        error_set(e, code_of(word(result, "error")), "%s", text);
+        if (*word(result, "hint"))
+            error_hint(e, "%s", word(result, "hint"));
+    } else if (strstr(e->text, "signal 9")) {
+        error_hint(e, "most likely memory ran out; close other programs or take a smaller batch");
+    } else if (*words) {
+        char how[200];
+        snprintf(how, sizeof how, "%s", e->text);
+        error_set(e, ERROR_CRASH, "%s; its last words: %.250s", how, words);
+    }
+    json_decref(result);
+    return (int)e->code;
+}
+
+static int run_script(struct job *j, const char *script, struct error *e)
+{
+    char python[PATH_MAX], site[PATH_MAX], request[PATH_MAX];
+    struct command_output out = {""};
+    const struct install_options options = {
+        .interrupted = j->r->interrupted, .tell = j->r->tell, .context = j->r->context};
+    int result = found_python(j->r->library, python, site, e);
+    if (!result)
+        result = file_join(request, j->partial, "request.json", e);
+    if (result)
+        return result;
+    json_t *value = make_request(j, site);
+    result = write_json(value, request, e);
+    json_decref(value);
+    if (result)
+        return result;
+    /* Isolated, so that neither the user's variables nor packages decide; no files of its own beside
+     * the scripts. */
+    const char *const argv[] = {python, "-I", "-B", script, request, NULL};
+    result = command_run(argv, &options, &out, e);
+    return result ? explain(j, &out, e) : 0;
+}
+
+/* --- making ----------------------------------------------------------------------------------- */
+
+static int check_made(const struct job *j, struct error *e)
+{
+    for (size_t i = 0; i < j->item_count; i++) {
+        char path[PATH_MAX];
+        int result = file_join(path, j->partial, j->items[i].file, e);
+        if (!result && access(path, R_OK))
+            result = error_errno(e, errno, "'%s' was not made", path);
+        if (result)
+            return result;
+    }
+    return 0;
+}
+
+/* What was only needed on the way. */
+static int strip(const struct job *j, struct error *e)
+{
+    static const char *const names[] = {"scratch", "request.json"};
+    int result = 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names && !result; i++) {
+        char path[PATH_MAX];
+        result = file_join(path, j->partial, names[i], e);
+        if (!result)
+            result = folder_remove(path, e);
+    }
+    return result;
+}
+
+static int fill_partial(struct job *j, const char *script, struct error *e)
+{
+    char scratch[PATH_MAX];
+    int result = file_join(scratch, j->partial, "scratch", e);
+    if (!result)
+        result = file_make_folder(scratch, e);
+    if (!result)
+        result = run_script(j, script, e);
+    if (!result)
+        result = check_made(j, e);
+    if (!result)
+        result = strip(j, e);
+    if (!result && is_interrupted(j))
+        result = error_set(e, ERROR_INTERRUPTED, "interrupted");
+    return result;
+}
+
+static int make(struct job *j, const char *script, struct error *e)
+{
+    struct error ignored;
+    int result = folder_remove(j->partial, e); /* of one that was killed */
+    if (!result)
+        result = fill_partial(j, script, e);
+    if (!result)
+        result = folder_replace(j->partial, j->folder, e);
+    if (result)
+        folder_remove(j->partial, &ignored);
+    return result;
+}
+
+/* --- what is kept ----------------------------------------------------------------------------- */
+
+/* Whether the other files that were read, weights or modules, are as they were. */
+static int is_current(const json_t *note)
+{
+    size_t i;
+    json_t *entry;
+    json_array_foreach(json_object_get(note, "depends"), i, entry) {
+        struct stat st;
+        json_int_t time_ns = json_integer_value(json_object_get(entry, "mtime_ns"));
+        if (stat(word(entry, "path"), &st) ||
+            st.st_size != json_integer_value(json_object_get(entry, "size")) ||
+            (json_int_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec != time_ns)
+            return 0;
+    }
+    return 1;
+}
+
+/* 1 when it is there and of use. Its time is that of its last use. */
+static int find_prepared(const struct job *j, struct prepared *out)
+{
+    json_t *note = read_json(j->folder, "result.json");
+    int there = note && is_current(note) &&
+                !file_join(out->path, j->folder, j->items[0].file, NULL) &&
+                !access(out->path, R_OK);
+    snprintf(out->form, sizeof out->form, "%s", word(note, "form"));
+    snprintf(out->how, sizeof out->how, "%s", word(note, "how"));
+    json_decref(note);
+    if (there)
+        utimensat(AT_FDCWD, j->folder, NULL, 0);
+    return there;
+}
+
+static int is_old(int folder, const char *name, int is_partial)
+{
+    struct stat st;
+    return is_partial || (!fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) && S_ISDIR(st.st_mode) &&
+                          st.st_mtime + (time_t)UNUSED_DAYS * 24 * 3600 < time(NULL));
+}
+
+/* What a killed wattle left, and what nobody has used for long: models in all shapes add up. Only
+ * folders that are named like keys are touched. */
+static void tidy(const char *root)
+{
+    struct error ignored;
+    DIR *dir = opendir(root);
+    struct dirent *entry;
+    while (dir && (entry = readdir(dir))) {
+        const char *name = entry->d_name + (entry->d_name[0] == '.');
+        size_t digits = strspn(name, "0123456789abcdef");
+        int is_partial = name != entry->d_name && text_starts(name + digits, ".partial");
+        char path[PATH_MAX];
+        if (digits == KEY_SHOWN && (is_partial || !name[digits]) &&
+            is_old(dirfd(dir), entry->d_name, is_partial) &&
+            !file_join(path, root, entry->d_name, NULL))
+            folder_remove(path, &ignored);
+    }
+    if (dir)
+        closedir(dir);
+}
+
+static int prepare_root(char root[PATH_MAX], struct error *e)
+{
+    char home[PATH_MAX];
+    int result = file_home(home, e);
+    return result ? result : file_join(root, home, "prepared", e);
+}
+
+static int find_or_make(struct job *j, const char *script, struct prepared *out, struct error *e)
+{
+    if (find_prepared(j, out))
         return 0;
-    if (!strcmp(variant, "aoti"))
-        return strcmp(format, "aoti") != 0;
-    if (!strncmp(variant, "torchscript", strlen("torchscript")))
-        return strcmp(format, "torchscript") != 0;
-    return strcmp(format, "exported") != 0 && strcmp(format, "python") != 0;
+    int result = take_lock(j, e);
+    if (result || find_prepared(j, out)) /* by whoever held the lock */
+        return result;
+    tidy(j->root);
+    result = make(j, script, e);
+    if (!result && !find_prepared(j, out))
+        result = error_set(e, ERROR_FORMAT, "'%s' is not whole", j->folder);
+    out->made = !result;
+    return result;
 }
 
 int prepare_model(const struct prepare_request *r, struct prepared *out, struct error *e)
 {
-    *out = (struct prepared){0};
-    return error_set(e, ERROR_UNSUPPORTED, "this build cannot make a model for %s:%s", r->runtime,
-                     r->variant);
+    char script[PATH_MAX], root[PATH_MAX], key[KEY_SHOWN + 1];
+    size_t variant = find_variant(r->variant);
+    struct job j = {.r = r, .item_count = 1, .lock = -1};
+    memset(out, 0, sizeof *out);
+    if (strcmp(r->runtime, "pytorch") || variant == VARIANT_COUNT)
+        return error_set(e, ERROR_UNSUPPORTED, "nothing is prepared for %s:%s", r->runtime,
+                         r->variant);
+    j.items = &variants[variant].item;
+    int result = check_format(r, e);
+    if (!result)
+        result = find_model(&j, e);
+    if (!result)
+        result = script_path("python/prepare.py", script, e);
+    if (!result)
+        result = make_key(&j, script, key, e);
+    if (!result)
+        result = prepare_root(root, e);
+    if (!result)
+        result = set_folder(&j, root, key, e);
+    if (!result)
+        result = find_or_make(&j, script, out, e);
+    finish(&j);
+    if (result && result != ERROR_INTERRUPTED)
+        return error_context(e, "cannot prepare it for %s:%s", r->runtime, r->variant);
+    return result;
 }
