@@ -19,8 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { KEY_SHOWN = 32, KEY_TEXT_MAX = 1 << 20, NOTE_MAX = 1 << 20, ITEM_MAX = 4,
-       UNUSED_DAYS = 30 };
+enum { KEY_SHOWN = 32, KEY_TEXT_MAX = 1 << 20, NOTE_MAX = 1 << 20, UNUSED_DAYS = 30 };
 
 /* One file to be made: what tools/python/prepare.py calls it, and the file's name. */
 struct item {
@@ -489,6 +488,41 @@ int prepare_model(const struct prepare_request *r, struct prepared *out, struct 
         result = find_or_make(&j, script, out, e);
     finish(&j);
     if (result && result != ERROR_INTERRUPTED)
-        return error_context(e, "cannot prepare it for %s:%s", r->runtime, r->variant);
+        return error_context(e, "cannot prepare '%.150s' for %s:%s", r->model, r->runtime,
+                             r->variant);
+    return result;
+}
+
+/* --- files for people to take away ------------------------------------------------------------- */
+
+static const struct item file_items[] = {
+    {"exported", "exported.pt2"},
+    {"aoti-portable", "aoti.pt2"},
+    {"aoti", "aoti-native.pt2"},
+    {"torchscript", "torchscript.pt"},
+};
+const char *const prepare_files[] = {"exported.pt2", "aoti.pt2", "aoti-native.pt2",
+                                     "torchscript.pt", NULL};
+
+int prepare_files_make(const struct prepare_request *r, const char *folder, struct error *e)
+{
+    char script[PATH_MAX], root[PATH_MAX];
+    struct job j = {.r = r, .items = file_items,
+                    .item_count = sizeof file_items / sizeof *file_items, .lock = -1};
+    snprintf(root, sizeof root, "%s", folder);
+    char *name = strrchr(root, '/');
+    if (!name)
+        return error_set(e, ERROR_USAGE, "'%.200s' is not an absolute path", folder);
+    *name++ = '\0';
+    int result = find_model(&j, e);
+    if (!result)
+        result = script_path("python/prepare.py", script, e);
+    if (!result)
+        result = set_folder(&j, root, name, e);
+    if (!result)
+        result = take_lock(&j, e);
+    if (!result)
+        result = make(&j, script, e);
+    finish(&j);
     return result;
 }

@@ -2,8 +2,10 @@
  * the official exporters and converters (tools/python/prepare.py), and keeps it under
  * $WATTLE_HOME/prepared/KEY. KEY is a hash of all that decides the result: the file's contents, the
  * form, runtime, version, variant, provider, precision, shapes, the scripts; of ahead-of-time
- * compiled code also the CPU's instruction set. What is there is used again; it is made in a
- * temporary folder, under a lock, and renamed.
+ * compiled code also the CPU's instruction set. What is there is used again, as long as the other
+ * files that were read (weights beside an ONNX file, modules that FILE.py imports from its own folder)
+ * are as they were; it is made in a temporary folder, under a lock, and renamed. What nobody has used
+ * for 30 days goes when something new is made.
  *
  * Whatever is made carries, as the member "extra/wattle.json" of its ZIP container (below the
  * archive's root folder), what the formats themselves do not tell:
@@ -13,6 +15,9 @@
  *    "outputs":[{"name":"output","type":"float32","shape":[1,1000]}],      names as in the ONNX file
  *    "max_rel_error":1e-6}     of the conversion, against the model it was made of; may be missing
  * A size may be null where the container runs with any; an integer input may have "range":[low,high].
+ *
+ * For eager and compile nothing is compiled or converted into a file: what is made is a JSON file of
+ * the same object, with "request", which build_module() of tools/python/pytorch_module.py takes.
  */
 #ifndef WATTLE_RUNTIME_PREPARE_H
 #define WATTLE_RUNTIME_PREPARE_H
@@ -52,5 +57,12 @@ int prepare_needed(const char *runtime, const char *variant, const char *format)
  * with the converter's words when it cannot be made, or when a tool such as g++ is missing,
  * ERROR_INTERRUPTED. On failure nothing is kept. */
 int prepare_model(const struct prepare_request *r, struct prepared *out, struct error *e);
+
+/* The files that `wattle models build --format pytorch` makes; NULL at the end. */
+extern const char *const prepare_files[];
+
+/* All of them, of the model r->zoo, in a folder that is replaced when all are made. r->variant is of no
+ * interest. */
+int prepare_files_make(const struct prepare_request *r, const char *folder, struct error *e);
 
 #endif

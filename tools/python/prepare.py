@@ -2,9 +2,9 @@
 
 The request has, beside what pytorch_module.py reads of it: "make", [{"what", "path"}] with "aoti"
 (compiled for this CPU), "aoti-portable" (for any of its kind with AVX2), "torchscript", "exported"
-or "module" (a description that build_module takes); "variant"; "result", the path of what is to be
-told; "scratch", a folder for what is needed on the way; "site", a folder of packages to look in, or
-"". Progress goes to stdout, a line a step. What the tools print themselves goes to SCRATCH/log.
+or "module" (a description that build_module takes); "result", the path of what is to be told;
+"scratch", a folder for what is needed on the way; "site", a folder of packages to look in, or "".
+Progress goes to stdout, a line a step. What the tools print themselves goes to SCRATCH/log.
 """
 from __future__ import annotations
 
@@ -82,12 +82,12 @@ class Maker:
         self.say(f"{os.path.basename(item['path'])} made in {time.monotonic() - begin:.1f} s")
         return note
 
-    def note(self, how: str, **more: Any) -> dict:
+    def note(self, variant: str, how: str, **more: Any) -> dict:
         import torch
 
-        how = f"{self.built.how}, {how}" if self.built.how else how
-        return {"schema": 1, "form": self.built.form, "how": how, "torch": torch.__version__,
-                "variant": self.request.get("variant", ""), "inputs": self.built.inputs,
+        parts = [part for part in (self.built.how, how) if part]
+        return {"schema": 1, "form": self.built.form, "how": ", ".join(parts),
+                "torch": torch.__version__, "variant": variant, "inputs": self.built.inputs,
                 "outputs": self.built.outputs} | more
 
     def export(self) -> Any:
@@ -120,7 +120,7 @@ class Maker:
         program = self.export()
         torch.export.save(program, path)
         error = self.compare("exported program", torch.export.load(path).module())
-        note = self.note("torch.export", max_rel_error=error)
+        note = self.note("", "torch.export", max_rel_error=error)
         add_note(path, note)
         return note
 
@@ -131,7 +131,7 @@ class Maker:
         module = self.built.program.module() if self.built.program is not None else self.built.module
         traced = torch.jit.trace(module, self.built.examples, check_trace=False)
         error = self.compare("TorchScript", traced)
-        note = self.note("torch.jit.trace", max_rel_error=error)
+        note = self.note("torchscript", "torch.jit.trace", max_rel_error=error)
         torch.jit.save(traced, path, _extra_files={"wattle.json": json.dumps(note)})
         return note
 
@@ -147,7 +147,7 @@ class Maker:
             program, package_path=path, inductor_configs=FREEZING | portable |
             {"aot_inductor.precompile_headers": False})
         error = self.compare("ahead-of-time package", torch._inductor.aoti_load_package(path))
-        note = self.note("torch.export, AOTInductor (frozen weights)", isa=isa_of(path),
+        note = self.note("aoti", "torch.export, AOTInductor (frozen weights)", isa=isa_of(path),
                          max_rel_error=error)
         add_note(path, note)
         return note
@@ -156,8 +156,7 @@ class Maker:
         """Nothing but what build_module needs to do the same again."""
         kept = ("model", "format", "zoo", "form", "provider", "precision", "batch", "sha256")
         request = {key: self.request[key] for key in kept if key in self.request}
-        note = self.note("") | {"how": self.built.how,
-                                "request": request | {"inputs": self.built.inputs}}
+        note = self.note("", "", request=request | {"inputs": self.built.inputs})
         with open(path, "w", encoding="utf-8") as file:
             json.dump(note, file, indent=1)
         return note
