@@ -51,9 +51,15 @@ static const struct command all[] = {
     {
         .name = "models",
         .operands = "[build NAME...]",
-        .summary = "list the built-in models, or write their ONNX files",
+        .summary = "list the built-in models, or write their files",
         .details = "Files go to $WATTLE_HOME/models ($WATTLE_HOME is ~/.local/share/wattle unless "
-                   "set) and are the same bytes on every machine.",
+                   "set). ONNX files are the same bytes on every machine.\n\n"
+                   "--format pytorch makes, of the same weights, a plain PyTorch module and of that, "
+                   "in the folder NAME-pytorch: exported.pt2 (torch.export), aoti.pt2 (compiled ahead "
+                   "of time for any CPU with AVX2), aoti-native.pt2 (for this CPU) and torchscript.pt, "
+                   "all for one batch size, each compared with the module. It needs PyTorch (wattle "
+                   "runtimes install pytorch) and g++.",
+        .options = {OPTION_FORMAT, OPTION_BATCH},
         .run = cmd_models,
     },
     {

@@ -1,10 +1,16 @@
+/* models.c: `wattle models`: the built-in models, as ONNX files and in formats of runtimes. */
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "cmd/cmd.h"
 #include "model/zoo.h"
+#include "runtime/found.h"
+#include "runtime/prepare.h"
 #include "worker/worker.h"
 
+#include <glob.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -18,13 +24,53 @@ static void print_model(const struct zoo_model *m)
            (double)m->macs / 1e9, size, m->title);
 }
 
+/* "<model>-pytorch", or "<model>-pytorch-b8" with another batch than 1, beside the ONNX file. */
+static int format_folder(const struct zoo_model *m, const char *tail, char out[PATH_MAX],
+                         struct error *e)
+{
+    char path[PATH_MAX];
+    int result = zoo_path(m, path, e);
+    if (!result && snprintf(out, PATH_MAX, "%.*s-pytorch%s", (int)(strlen(path) - strlen(".onnx")),
+                            path, tail) >= PATH_MAX)
+        result = error_set(e, ERROR_USAGE, "the path '%.200s' is too long", path);
+    return result;
+}
+
+static void print_file(const char *folder, const char *file)
+{
+    char path[PATH_MAX], size[16];
+    struct stat st;
+    if (file_join(path, folder, file, NULL) || stat(path, &st))
+        return;
+    text_bytes((uint64_t)st.st_size, size);
+    printf("%-10s  %s\n", size, path);
+}
+
+static void print_formats(const struct zoo_model *m, int *shown)
+{
+    char pattern[PATH_MAX];
+    glob_t found;
+    if (format_folder(m, "*", pattern, NULL) || glob(pattern, 0, NULL, &found))
+        return;
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        if (!(*shown)++)
+            printf("\nin formats of runtimes\n");
+        for (const char *const *file = prepare_files; *file; file++)
+            print_file(found.gl_pathv[i], *file);
+    }
+    globfree(&found);
+}
+
 static int list(void)
 {
     size_t count;
+    int shown = 0;
     const struct zoo_model *zoo = zoo_models(&count);
     printf("%-14s %12s %9s  %-10s  %s\n", "MODEL", "PARAMETERS", "GMAC", "FILE", "ARCHITECTURE");
     for (size_t i = 0; i < count; i++)
         print_model(&zoo[i]);
+    for (size_t i = 0; i < count; i++)
+        print_formats(&zoo[i], &shown);
     return 0;
 }
 
@@ -42,24 +88,121 @@ static int unknown(const char *name, struct error *e)
     return error_hint(e, "wattle models lists them");
 }
 
-static int build(const char *name, struct error *e)
+static int build_onnx(const struct zoo_model *m, char path[PATH_MAX], struct error *e)
+{
+    uint64_t begin_ns = clock_monotonic_ns();
+    int result = zoo_build_until(m, worker_interrupted, path, e);
+    if (!result)
+        log_note("%s written in %.1f s, sha256 %s", m->name,
+                 (double)(clock_monotonic_ns() - begin_ns) / 1e9, m->sha256);
+    return result;
+}
+
+/* --- in PyTorch's formats --------------------------------------------------------------------- */
+
+static void tell(void *context, const char *line)
+{
+    (void)context;
+    log_note("%s", line);
+}
+
+static void print_made(const char *folder)
+{
+    char path[PATH_MAX], size[16];
+    struct stat st;
+    for (const char *const *file = prepare_files; *file; file++) {
+        if (file_join(path, folder, *file, NULL) || stat(path, &st))
+            continue;
+        text_bytes((uint64_t)st.st_size, size);
+        log_note("%s: %s", *file, size);
+        printf("%s\n", path);
+    }
+}
+
+static int build_batch(const struct zoo_model *m, const struct found *pytorch, const char *model,
+                       int64_t batch, struct error *e)
+{
+    char folder[PATH_MAX], tail[32] = "";
+    const struct prepare_request request = {
+        .model = model, .format = "onnx", .sha256 = m->sha256, .zoo = m->name, .form = "native",
+        .runtime = "pytorch", .variant = "", .library = pytorch->library,
+        .version = pytorch->version, .provider = "cpu", .precision = "f32", .batch = batch,
+        .interrupted = worker_interrupted, .tell = tell};
+    if (batch != 1)
+        snprintf(tail, sizeof tail, "-b%lld", (long long)batch);
+    int result = format_folder(m, tail, folder, e);
+    if (!result)
+        result = prepare_files_make(&request, folder, e);
+    if (!result)
+        print_made(folder);
+    return result;
+}
+
+static int build_pytorch(const struct zoo_model *m, const char *batches, struct error *e)
+{
+    enum { BATCH_COUNT_MAX = 16, BATCH_MAX = 4096 };
+    char model[PATH_MAX], **texts;
+    size_t count;
+    struct runtime_name name;
+    struct found_list list;
+    int result = text_split(batches, "batch", BATCH_COUNT_MAX, &texts, &count, e);
+    if (result)
+        return result;
+    result = found_search(&list, e);
+    if (!result)
+        result = runtime_name_parse("pytorch", &name, e);
+    const struct found *pytorch = result ? NULL : found_pick(&list, &name, "cpu", e);
+    if (!result)
+        result = pytorch ? zoo_path(m, model, e) : (int)e->code;
+    if (!result && !zoo_cached(m))
+        result = build_onnx(m, model, e);
+    for (size_t i = 0; i < count && !result; i++) {
+        int64_t batch;
+        result = text_to_int(texts[i], "batch", 1, BATCH_MAX, &batch, e);
+        if (!result)
+            result = build_batch(m, pytorch, model, batch, e);
+    }
+    found_release(&list);
+    free(texts);
+    return result;
+}
+
+/* --- command ---------------------------------------------------------------------------------- */
+
+static int build(const char *name, const struct option_list *options, struct error *e)
 {
     const struct zoo_model *m = zoo_find(name);
+    const char *format = options_last(options, OPTION_FORMAT, "onnx");
     char path[PATH_MAX];
     if (!m)
         return unknown(name, e);
-    uint64_t begin_ns = clock_monotonic_ns();
-    int result = zoo_build_until(m, worker_interrupted, path, e);
-    if (result)
-        return result;
-    printf("%s\n", path);
-    log_note("%s written in %.1f s, sha256 %s", m->name,
-             (double)(clock_monotonic_ns() - begin_ns) / 1e9, m->sha256);
-    return 0;
+    if (!strcmp(format, "pytorch"))
+        return build_pytorch(m, options_last(options, OPTION_BATCH, "1"), e);
+    int result = build_onnx(m, path, e);
+    if (!result)
+        printf("%s\n", path);
+    return result;
+}
+
+static int check_format(const struct option_list *options, struct error *e)
+{
+    const char *format = options_last(options, OPTION_FORMAT, "onnx");
+    if (!strcmp(format, "pytorch"))
+        return 0;
+    if (strcmp(format, "onnx")) {
+        error_set(e, ERROR_USAGE, "models are not built in format '%.60s'", format);
+        return error_hint(e, "--format takes onnx and pytorch");
+    }
+    if (!options_given(options, OPTION_BATCH))
+        return 0;
+    error_set(e, ERROR_USAGE, "--batch without --format pytorch");
+    return error_hint(e, "the ONNX files run with any batch");
 }
 
 int cmd_models(const struct option_list *options, struct error *e)
 {
+    if (check_format(options, e))
+        return 0;
     if (options->operand_count == 0)
         return list();
     if (strcmp(options->operands[0], "build"))
@@ -68,7 +211,7 @@ int cmd_models(const struct option_list *options, struct error *e)
     if (options->operand_count == 1)
         return error_set(e, ERROR_USAGE, "models build needs the name of a model"), 0;
     for (size_t i = 1; i < options->operand_count; i++) {
-        if (build(options->operands[i], e))
+        if (build(options->operands[i], options, e))
             return 0;
         if (worker_interrupted()) /* at the end of a model */
             return error_set(e, ERROR_INTERRUPTED, "interrupted"), 0;

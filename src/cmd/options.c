@@ -71,6 +71,7 @@ static const struct option_spec all[] = {
     {OPTION_PIP_ARGS, 0, "pip-args", "ARGUMENTS",
      "Arguments for pip install, separated by blanks, such as an index or a proxy; may be "
      "repeated."},
+    {OPTION_FORMAT, 0, "format", "onnx|pytorch", "Format of the files (default onnx)."},
     {OPTION_QUIET, 'q', "quiet", NULL, "No progress, notes or warnings on stderr."},
     {OPTION_VERBOSE, 'v', "verbose", NULL, "More detail on stderr."},
     {OPTION_HELP, 'h', "help", NULL, "This text."},

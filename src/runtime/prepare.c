@@ -336,12 +336,13 @@ static int check_made(const struct job *j, struct error *e)
     return 0;
 }
 
-/* What was only needed on the way. */
+/* What was only needed on the way; of files for people also the note. */
 static int strip(const struct job *j, struct error *e)
 {
-    static const char *const names[] = {"scratch", "request.json"};
+    static const char *const names[] = {"scratch", "request.json", "result.json"};
+    size_t count = j->item_count > 1 ? 3 : 2;
     int result = 0;
-    for (size_t i = 0; i < sizeof names / sizeof *names && !result; i++) {
+    for (size_t i = 0; i < count && !result; i++) {
         char path[PATH_MAX];
         result = file_join(path, j->partial, names[i], e);
         if (!result)
