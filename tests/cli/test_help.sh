@@ -23,7 +23,8 @@ done
 # Every option of the table is in some help.
 names=$(sed -nE 's/^    \{OPTION_[A-Z_]+, [^,]+, "([a-z-]+)".*/\1/p' "$root/src/cmd/options.c")
 [ "$(echo "$names" | wc -l)" -gt 20 ] || fail "the table was not read"
-{ "$wattle" run --help; "$wattle" doctor --help; "$wattle" runtimes --help; } >"$dir/out"
+{ "$wattle" run --help; "$wattle" doctor --help; "$wattle" runtimes --help
+  "$wattle" models --help; } >"$dir/out"
 for name in $names; do
     in_out "--$name"
 done
