@@ -67,6 +67,7 @@ struct attributes {
     int has_residual;         /* an input of the output's shape is added before the activation */
     /* Attention (internal): q, k, v interleaved in one input */
     int64_t heads;
+    const void *plan;         /* what else an operator worked out; in the graph's arena */
 };
 
 enum pad_mode { PAD_CONSTANT, PAD_REFLECT, PAD_EDGE, PAD_WRAP };

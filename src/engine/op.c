@@ -9,7 +9,8 @@ static const struct op_family *const families[] = {
     &family_conv,   &family_pool,   &family_norm,   &family_matmul,  &family_unary,
     &family_binary, &family_select, &family_shape,  &family_move,    &family_pad,
     &family_reduce, &family_gather, &family_softmax, &family_constant,
-    &family_scatter, &family_conv_transpose, &family_resize,
+    &family_scatter, &family_conv_transpose, &family_resize, &family_einsum, &family_grid,
+    &family_recurrent, &family_fold, &family_norm_more, &family_attention,
 };
 
 static const struct op *const internal[] = {&op_fused_conv, &op_linear, &op_layer_norm, &op_gelu,

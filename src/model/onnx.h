@@ -92,8 +92,8 @@ struct onnx_model {
 };
 
 /* Errors name file, then node or initializer, then the reason: ERROR_IO when it cannot be read,
- * ERROR_FORMAT when it is truncated or inconsistent, ERROR_UNSUPPORTED for IR > 10, opset outside
- * 7..22, sparse initializers, functions, or a rank over RANK_MAX. */
+ * ERROR_FORMAT when it is truncated or inconsistent, ERROR_UNSUPPORTED for IR > 13, opset outside
+ * 7..23, sparse initializers, functions, or a rank over RANK_MAX. */
 int onnx_open(const char *path, struct onnx_model **out, struct error *e);
 void onnx_close(struct onnx_model *m); /* NULL is fine */
 

@@ -15,9 +15,9 @@
 
 enum {
     ONNX_IR_MIN = 3, /* the first with opset imports */
-    ONNX_IR_MAX = 10,
+    ONNX_IR_MAX = 13,
     ONNX_OPSET_MIN = 7,
-    ONNX_OPSET_MAX = 22,
+    ONNX_OPSET_MAX = 23,
     ONNX_EXTERNAL_FILES_MAX = 4096,
     ONNX_ATTRIBUTES_MAX = 100, /* of one node; the most in any operator is about 20 */
 };

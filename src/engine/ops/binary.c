@@ -102,6 +102,11 @@ INTEGER(wide_greater_equal, p >= q)
 INTEGER(int_and, a[i] && b[i])
 INTEGER(int_or, a[i] || b[i])
 INTEGER(int_xor, !a[i] != !b[i])
+INTEGER(int_bits_and, p & q)
+INTEGER(int_bits_or, p | q)
+INTEGER(int_bits_xor, p ^ q)
+INTEGER(int_shift_left, q < 64 ? p << q : 0)
+INTEGER(int_shift_right, q < 64 ? p >> q : 0)
 
 static const struct binary *row_of(const struct op *op)
 {
@@ -221,6 +226,26 @@ static int run_mod(const struct node *n, const struct tensor *in, struct tensor 
     return 0;
 }
 
+/* Types without a sign: how others are shifted is not defined. */
+static int infer_shift(const struct infer_context *c, struct error *e)
+{
+    static const char *const directions[] = {"LEFT", "RIGHT", NULL};
+    int code = infer_attribute_name(c, "direction", directions, -1, &c->node->a.mode, e);
+    if (!code && c->node->a.mode < 0)
+        code = infer_fail(c, e, "attribute 'direction' is missing");
+    return code ? code : infer_binary(c, e);
+}
+
+static int run_shift(const struct node *n, const struct tensor *in, struct tensor *out,
+                     struct error *e)
+{
+    (void)e;
+    struct binary r = *row_of(n->op);
+    r.integer = n->a.mode ? int_shift_right : int_shift_left;
+    combine(&r, &in[0], &in[1], out);
+    return 0;
+}
+
 /* Sum, Mean, Min, Max of one input or more. */
 static int infer_variadic(const struct infer_context *c, struct error *e)
 {
@@ -278,6 +303,9 @@ static int run_mean(const struct node *n, const struct tensor *in, struct tensor
      ROW(real_##function, int_##function, wide, types, 1)}
 #define LOGIC(name, function) \
     {OP(name, 2, 2, 1, infer_binary, run_binary), ROW(NULL, int_##function, NULL, TYPES_BOOL, 1)}
+#define BITS(name, function) \
+    {OP_SINCE(18, 99, name, 2, 2, 1, infer_binary, run_binary), \
+     ROW(NULL, int_bits_##function, NULL, TYPES_SIGNED | TYPES_UNSIGNED, 0)}
 
 static const struct op ops[] = {
     ARITHMETIC("Add", add, NULL),
@@ -296,6 +324,11 @@ static const struct op ops[] = {
     LOGIC("And", and),
     LOGIC("Or", or),
     LOGIC("Xor", xor),
+    BITS("BitwiseAnd", and),
+    BITS("BitwiseOr", or),
+    BITS("BitwiseXor", xor),
+    {OP_SINCE(11, 99, "BitShift", 2, 2, 1, infer_shift, run_shift),
+     ROW(NULL, NULL, NULL, TYPES_UNSIGNED, 0)},
     {OP("Min", 1, NODE_INPUT_MAX, 1, infer_variadic, run_variadic),
      ROW(real_min, int_min, wide_min, TYPES_NUMBER, 0)},
     {OP("Max", 1, NODE_INPUT_MAX, 1, infer_variadic, run_variadic),

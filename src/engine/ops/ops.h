@@ -20,7 +20,8 @@ struct op_family {
 extern const struct op_family family_conv, family_pool, family_norm, family_matmul, family_unary,
     family_binary, family_select, family_shape, family_move, family_pad, family_reduce,
     family_gather, family_softmax, family_constant, family_scatter,
-    family_conv_transpose, family_resize;
+    family_conv_transpose, family_resize, family_einsum, family_grid, family_recurrent, family_fold,
+    family_norm_more, family_attention;
 
 /* Elements of any type, a chunk at a time, as double or int64 (uint64: its bits). offset and
  * stride count elements. Stores saturate where a double does not fit; integers wrap. */

@@ -243,7 +243,62 @@ static int run_global_max(const struct node *n, const struct tensor *in, struct 
     return 0;
 }
 
+/* LpPool: the p-th root of the sum of p-th powers; p in a.alpha. */
+static int infer_lp_pool(const struct infer_context *c, struct error *e)
+{
+    int64_t p;
+    int code = infer_attribute_int(c, "p", 2, &p, e);
+    if (!code && (p < 1 || p > 1000))
+        code = infer_fail(c, e, "attribute 'p' is %lld", (long long)p);
+    if (code)
+        return code;
+    c->node->a.alpha = (float)p;
+    return c->node->op->detail ? infer_global(c, e) : infer_pool(c, e);
+}
+
+static int run_lp_pool(const struct node *n, const struct tensor *in, struct tensor *out,
+                       struct error *e)
+{
+    (void)e;
+    struct window w;
+    double power = (double)n->a.alpha;
+    window_make(n, &in->shape, &out->shape, &w);
+    int64_t x_plane = w.x[0] * w.x[1] * w.x[2], y_plane = w.y[0] * w.y[1] * w.y[2];
+    int64_t total = shape_elements(&out->shape);
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < total; i++) {
+        struct place p;
+        double sum = 0;
+        place_window(&w, i % y_plane, &p);
+        for (int64_t d = p.low[0]; d < p.high[0]; d++)
+            for (int64_t h = p.low[1]; h < p.high[1]; h++)
+                for (int64_t k = p.low[2]; k < p.high[2]; k++)
+                    sum += pow(fabs(pick(in, i / y_plane * x_plane + tap(&w, &p, d, h, k))), power);
+        sum = pow(sum, 1 / power);
+        store_real(out->type, out->data, i, 1, &sum);
+    }
+    return 0;
+}
+
+static int run_global_lp(const struct node *n, const struct tensor *in, struct tensor *out,
+                         struct error *e)
+{
+    (void)e;
+    double power = (double)n->a.alpha;
+    int64_t size = plane_size(&in->shape), planes = shape_elements(&out->shape);
+    for (int64_t c = 0; c < planes; c++) {
+        double sum = 0;
+        for (int64_t i = 0; i < size; i++)
+            sum += pow(fabs(pick(in, c * size + i)), power);
+        sum = pow(sum, 1 / power);
+        store_real(out->type, out->data, c, 1, &sum);
+    }
+    return 0;
+}
+
 static const struct op ops[] = {
+    {OP("LpPool", 1, 1, 1, infer_lp_pool, run_lp_pool), .heavy = 1},
+    {OP("GlobalLpPool", 1, 1, 1, infer_lp_pool, run_global_lp), .detail = "global"},
     {OP("MaxPool", 1, 1, 2, infer_max_pool, run_max_pool), .heavy = 1},
     {OP("AveragePool", 1, 1, 1, infer_average_pool, run_average_pool), .heavy = 1},
     {OP("GlobalAveragePool", 1, 1, 1, infer_global, run_global_average)},

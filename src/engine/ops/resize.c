@@ -2,8 +2,9 @@
  * (nearest), two (linear) or four (cubic) input positions.
  *
  * In struct attributes: mode is the interpolation, axis the coordinate transformation, keepdims the
- * rounding, alpha the cubic coefficient, beta exclude_outside, and starts[i] the bits of the scale
- * of axis i, a double. */
+ * rounding, alpha the cubic coefficient, beta exclude_outside, ceil_mode antialias, and starts[i] the
+ * bits of the scale of axis i, a double. With antialias the taps of an axis that shrinks spread over
+ * as many inputs as an output covers; they are worked out as they are needed. */
 #include "engine/ops/ops.h"
 
 #include <inttypes.h>
@@ -12,15 +13,16 @@
 
 enum { NEAREST, LINEAR, CUBIC };
 static const char *const modes[] = {"nearest", "linear", "cubic", NULL};
-enum { HALF_PIXEL, PYTORCH_HALF_PIXEL, ALIGN_CORNERS, ASYMMETRIC, TF_HALF_PIXEL, NOT_DONE };
+enum {
+    HALF_PIXEL, PYTORCH_HALF_PIXEL, ALIGN_CORNERS, ASYMMETRIC, TF_HALF_PIXEL, NOT_DONE,
+    HALF_PIXEL_SYMMETRIC,
+};
 static const char *const transformations[] = {
     "half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_half_pixel_for_nn",
-    "tf_crop_and_resize", "half_pixel_symmetric", NULL};
+    [NOT_DONE] = "tf_crop_and_resize", [HALF_PIXEL_SYMMETRIC] = "half_pixel_symmetric", NULL};
 enum { ROUND_PREFER_FLOOR, ROUND_PREFER_CEIL, FLOOR, CEIL };
 static const char *const roundings[] = {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil",
                                         NULL};
-
-enum { TAPS = 4 };
 
 static double scale_of(const struct attributes *a, int axis)
 {
@@ -29,42 +31,90 @@ static double scale_of(const struct attributes *a, int axis)
     return scale;
 }
 
+static void keep_scale(struct attributes *a, int64_t axis, double scale)
+{
+    memcpy(&a->starts[axis], &scale, sizeof scale);
+}
+
+/* The axes that scales or sizes are given for, all of them without the attribute, in a.steps. */
+static int read_axes(const struct infer_context *c, int rank, int *count, struct error *e)
+{
+    const int64_t *given = NULL;
+    size_t n = 0;
+    int code = c->opset < 18 ? 0 : infer_attribute_ints(c, "axes", 0, RANK_MAX, &given, &n, e);
+    *count = given ? (int)n : rank;
+    for (int i = 0; i < rank; i++)
+        keep_scale(&c->node->a, i, 1);
+    for (int i = 0; i < *count && !code; i++)
+        code = infer_axis(c, "attribute 'axes'", given ? given[i] : i, rank, &c->node->a.steps[i], e);
+    return code;
+}
+
 /* The output's shape from scales; they are kept. */
-static int apply_scales(const struct infer_context *c, const float *scales, size_t count,
+static int apply_scales(const struct infer_context *c, const float *scales, size_t given,
                         struct shape *out, struct error *e)
 {
-    if (count != (size_t)out->rank)
-        return infer_fail(c, e, "%zu scales for a tensor of rank %d", count, out->rank);
-    for (int i = 0; i < out->rank; i++) {
-        double scale = (double)scales[i], exact = (double)out->dims[i] * scale;
+    int count, code = read_axes(c, out->rank, &count, e);
+    if (!code && given != (size_t)count)
+        code = infer_fail(c, e, "%zu scales for %d axes", given, count);
+    for (int i = 0; i < count && !code; i++) {
+        int64_t axis = c->node->a.steps[i];
+        double scale = (double)scales[i], exact = (double)out->dims[axis] * scale;
         double size = floor(exact);
         if (!(scale > 0) || !(size < 1e15))
             return infer_fail(c, e, "a scale of %g", scale);
         /* Implementations differ in whether the length there is rounded. */
         if (c->node->a.axis == ALIGN_CORNERS && size != exact)
             return infer_unsupported(c, e, "align_corners with a scale of %g for a dimension of "
-                                     "%" PRId64, scale, out->dims[i]);
-        memcpy(&c->node->a.starts[i], &scale, sizeof scale);
-        out->dims[i] = (int64_t)size;
+                                     "%" PRId64, scale, out->dims[axis]);
+        keep_scale(&c->node->a, axis, scale);
+        out->dims[axis] = (int64_t)size;
     }
-    return 0;
+    return code;
+}
+
+enum { STRETCH, NOT_LARGER, NOT_SMALLER };
+static const char *const policies[] = {"stretch", "not_larger", "not_smaller", NULL};
+
+/* The smallest or largest of the scales, for all axes: sizes become as near as that comes. */
+static void keep_aspect(const struct infer_context *c, int policy, int count, int64_t *sizes,
+                        const struct shape *x)
+{
+    double best = policy == NOT_LARGER ? INFINITY : 0;
+    for (int i = 0; i < count; i++) {
+        double scale = (double)sizes[i] / (double)x->dims[c->node->a.steps[i]];
+        best = policy == NOT_LARGER ? fmin(best, scale) : fmax(best, scale);
+    }
+    for (int i = 0; i < count; i++) {
+        int64_t axis = c->node->a.steps[i];
+        sizes[i] = (int64_t)fmin(floor(best * (double)x->dims[axis] + 0.5), 1e15);
+        keep_scale(&c->node->a, axis, best);
+    }
 }
 
 static int apply_sizes(const struct infer_context *c, int index, struct shape *out,
                        struct error *e)
 {
+    const struct shape x = *out;
     int64_t sizes[RANK_MAX];
-    size_t count;
-    int code = infer_constant_ints(c, index, "sizes", sizes, RANK_MAX, &count, e);
-    if (!code && count != (size_t)out->rank)
-        code = infer_fail(c, e, "%zu sizes for a tensor of rank %d", count, out->rank);
-    for (int i = 0; i < out->rank && !code; i++) {
-        double scale = (double)sizes[i] / (double)out->dims[i];
-        if (sizes[i] < 0 || (sizes[i] > 0 && out->dims[i] == 0))
+    size_t given;
+    int count, policy = STRETCH, code = read_axes(c, out->rank, &count, e);
+    if (!code)
+        code = infer_constant_ints(c, index, "sizes", sizes, RANK_MAX, &given, e);
+    if (!code && c->opset >= 18)
+        code = infer_attribute_name(c, "keep_aspect_ratio_policy", policies, STRETCH, &policy, e);
+    if (!code && given != (size_t)count)
+        code = infer_fail(c, e, "%zu sizes for %d axes", given, count);
+    for (int i = 0; i < count && !code; i++) {
+        int64_t axis = c->node->a.steps[i];
+        if (sizes[i] < 0 || (sizes[i] > 0 && x.dims[axis] == 0))
             return infer_fail(c, e, "a size of %" PRId64, sizes[i]);
-        memcpy(&c->node->a.starts[i], &scale, sizeof scale);
-        out->dims[i] = sizes[i];
+        keep_scale(&c->node->a, axis, (double)sizes[i] / (double)x.dims[axis]);
     }
+    if (!code && policy != STRETCH)
+        keep_aspect(c, policy, count, sizes, &x);
+    for (int i = 0; i < count && !code; i++)
+        out->dims[c->node->a.steps[i]] = sizes[i];
     return code;
 }
 
@@ -72,6 +122,7 @@ static int read_scales(const struct infer_context *c, int index, struct shape *o
                        struct error *e)
 {
     const struct value *v = infer_input(c, index);
+    infer_ignore(c, "keep_aspect_ratio_policy"); /* of sizes */
     if (v->type != DTYPE_F32 || v->shape.rank != 1)
         return infer_fail(c, e, "input 'scales' is not a list of float32");
     if (!v->constant)
@@ -80,14 +131,12 @@ static int read_scales(const struct infer_context *c, int index, struct shape *o
     return apply_scales(c, v->constant, (size_t)v->shape.dims[0], out, e);
 }
 
-/* Settings that would change the result and are not done. */
-static int refuse_others(const struct infer_context *c, struct error *e)
+static int read_antialias(const struct infer_context *c, struct error *e)
 {
     int64_t antialias = 0;
     int code = c->opset >= 18 ? infer_attribute_int(c, "antialias", 0, &antialias, e) : 0;
     infer_ignore(c, "extrapolation_value"); /* only tf_crop_and_resize uses it */
-    if (!code && antialias)
-        code = infer_unsupported(c, e, "attribute 'antialias' is 1");
+    c->node->a.ceil_mode = antialias && c->node->a.mode != NEAREST;
     return code;
 }
 
@@ -110,10 +159,10 @@ static int read_settings(const struct infer_context *c, struct error *e)
         code = infer_attribute_int(c, "exclude_outside", 0, &exclude, e);
     a->axis = transformation;
     a->beta = exclude != 0;
-    if (!code && transformation >= NOT_DONE)
+    if (!code && transformation == NOT_DONE)
         code = infer_unsupported(c, e, "attribute 'coordinate_transformation_mode' is '%s'",
                                  transformations[transformation]);
-    return code ? code : refuse_others(c, e);
+    return code ? code : read_antialias(c, e);
 }
 
 static int finish(const struct infer_context *c, const struct shape *out, struct error *e)
@@ -180,6 +229,8 @@ static double source_position(const struct attributes *a, int axis, int64_t i, i
     case PYTORCH_HALF_PIXEL: return out > 1 ? (at + 0.5) / scale - 0.5 : 0;
     case ALIGN_CORNERS: return out > 1 ? at * (double)(in - 1) / (double)(out - 1) : 0;
     case TF_HALF_PIXEL: return (at + 0.5) / scale;
+    case HALF_PIXEL_SYMMETRIC: /* centred even where the exact length is cut */
+        return (double)in / 2 * (1 - (double)out / ((double)in * scale)) + (at + 0.5) / scale - 0.5;
     default: return at / scale;
     }
 }
@@ -203,10 +254,11 @@ static double cubic(double d, double a)
     return d < 2 ? ((a * d - 5 * a) * d + 8 * a) * d - 4 * a : 0;
 }
 
+/* The inputs that one output position reads along one axis: count of them from `first` on. */
 struct taps {
-    int count;
-    int64_t index[TAPS];
-    double weight[TAPS];
+    int64_t count, size;
+    double first, at;
+    double spread, norm; /* of weights: what they are scaled by, and what they are divided by */
 };
 
 static int64_t inside(double i, int64_t size)
@@ -214,45 +266,50 @@ static int64_t inside(double i, int64_t size)
     return i < 0 ? 0 : i > (double)(size - 1) ? size - 1 : (int64_t)i;
 }
 
+static double tap_weight(const struct attributes *a, const struct taps *t, int64_t k)
+{
+    double position = t->first + (double)k, d = fabs(t->at - position) * t->spread;
+    if (t->count == 1)
+        return 1;
+    if (a->beta > 0 && (position < 0 || position > (double)(t->size - 1)))
+        return 0;
+    return (a->mode == CUBIC ? cubic(d, (double)a->alpha) : fmax(0, 1 - d)) / t->norm;
+}
+
 static void make_taps(const struct attributes *a, int axis, int64_t i, int64_t in, int64_t out,
                       struct taps *t)
 {
-    double at = source_position(a, axis, i, in, out), sum = 0;
-    if (in == out && scale_of(a, axis) == 1) {
-        *t = (struct taps){1, {i}, {1}};
+    double at = source_position(a, axis, i, in, out), reach = a->mode == CUBIC ? 2 : 1, sum = 0;
+    *t = (struct taps){.count = 1, .size = in, .first = (double)i, .at = at, .spread = 1, .norm = 1};
+    if (in == out && scale_of(a, axis) == 1)
         return;
-    }
     if (a->mode == NEAREST) {
-        *t = (struct taps){1, {inside(round_position(at, a->keepdims), in)}, {1}};
+        t->first = (double)inside(round_position(at, a->keepdims), in);
         return;
     }
-    double first = floor(at) - (a->mode == CUBIC);
-    t->count = a->mode == CUBIC ? 4 : 2;
-    for (int k = 0; k < t->count; k++) {
-        double position = first + k;
-        int outside = position < 0 || position > (double)(in - 1);
-        t->index[k] = inside(position, in);
-        t->weight[k] = a->mode == CUBIC ? cubic(at - position, (double)a->alpha)
-                                        : 1 - fabs(at - position);
-        if (outside && a->beta > 0)
-            t->weight[k] = 0;
-        sum += t->weight[k];
-    }
-    for (int k = 0; k < t->count && a->beta > 0; k++)
-        t->weight[k] /= sum;
+    if (a->ceil_mode && scale_of(a, axis) < 1)
+        t->spread = scale_of(a, axis);
+    double start = fmax(floor(-reach / t->spread) + 1, -(double)in);
+    t->first = floor(at) + start;
+    t->count = 2 - 2 * (int64_t)start;
+    for (int64_t k = 0; k < t->count && (a->beta > 0 || a->ceil_mode); k++)
+        sum += tap_weight(a, t, k);
+    t->norm = sum != 0 ? sum : 1;
 }
 
 /* Sum over every combination of the axes' taps: counting up like a number with a digit an axis. */
-static double combine(const struct tensor *x, const struct taps *taps, const int64_t *strides)
+static double combine(const struct attributes *a, const struct tensor *x, const struct taps *taps,
+                      const int64_t *strides)
 {
-    int digits[RANK_MAX] = {0}, axis;
+    int64_t digits[RANK_MAX] = {0};
+    int axis;
     double sum = 0;
     do {
         double weight = 1, value;
         int64_t from = 0;
         for (int d = 0; d < x->shape.rank; d++) {
-            weight *= taps[d].weight[digits[d]];
-            from += taps[d].index[digits[d]] * strides[d];
+            weight *= tap_weight(a, &taps[d], digits[d]);
+            from += inside(taps[d].first + (double)digits[d], taps[d].size) * strides[d];
         }
         load_real(x->type, x->data, from, 1, 1, &value);
         sum += weight * value;
@@ -280,7 +337,7 @@ static int run_resize(const struct node *n, const struct tensor *in, struct tens
                       &taps[d]);
             rest /= out->shape.dims[d];
         }
-        double value = combine(in, taps, strides);
+        double value = combine(&n->a, in, taps, strides);
         store_real(out->type, out->data, i, 1, &value);
     }
     return 0;

@@ -79,6 +79,7 @@ INTEGER(int_neg, (int64_t)(0 - (uint64_t)x))
 INTEGER(int_relu, x < 0 ? 0 : x)
 INTEGER(int_sign, (x > 0) - (x < 0))
 INTEGER(int_not, !x)
+INTEGER(int_bits_not, ~x)
 
 static void real_gelu(const double *x, double *y, int64_t n, const struct attributes *a)
 {
@@ -212,6 +213,8 @@ static const struct op ops[] = {
     SHAPED("Celu", real_celu, 1, NAN),
     SHAPED("Selu", real_selu, 1.67326319217681884765625f, 1.05070102214813232421875f),
     SHAPED("ThresholdedRelu", real_thresholded, 1, NAN),
+    {OP_SINCE(18, 99, "BitwiseNot", 1, 1, 1, infer_unary, run_unary),
+     .detail = ROW(NULL, int_bits_not, TYPES_SIGNED | TYPES_UNSIGNED, NAN, NAN, 0)},
     {OP("IsNaN", 1, 1, 1, infer_unary, run_unary), .detail = ROW(real_is_nan, NULL, 0, NAN, NAN, 1)},
     {OP("IsInf", 1, 1, 1, infer_is_inf, run_unary), .detail = ROW(real_is_inf, NULL, 0, NAN, NAN, 1)},
     {OP("Shrink", 1, 1, 1, infer_shrink, run_unary), .detail = ROW(real_shrink, NULL, 0, NAN, NAN, 0)},

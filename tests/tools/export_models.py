@@ -1,0 +1,80 @@
+"""Exports the networks of export_networks.py to ONNX, with inputs and PyTorch's own outputs beside.
+
+usage: export_models.py FOLDER dynamo|torchscript OPSET[,OPSET...] [NAME...]
+
+Each network becomes FOLDER/NAME.EXPORTER.OPSET.onnx, with NAME.in.npz and NAME.out.npz (or, where
+the outputs have no stable names, in the model's order: output_0 and so on). One line a network tells
+how it went: "ok NAME", or "no NAME: why" when this exporter or opset cannot do it.
+"""
+import os
+import sys
+import warnings
+
+import numpy
+import torch
+
+from export_networks import DYNAMIC, NETWORKS
+
+
+def make(name: str):
+    torch.manual_seed(sum(map(ord, name)))
+    module, inputs = NETWORKS[name]()
+    for part in module.modules():
+        if getattr(part, "running_var", None) is not None:
+            torch.nn.init.uniform_(part.running_var, 0.5, 1.5)
+            torch.nn.init.normal_(part.running_mean)
+    return module.eval(), inputs
+
+
+def flatten(outputs) -> list:
+    if isinstance(outputs, torch.Tensor):
+        return [outputs]
+    return [t for part in outputs for t in flatten(part)]
+
+
+def arrays(prefix: str, tensors) -> dict:
+    return {f"{prefix}_{i}": t.detach().numpy() for i, t in enumerate(tensors)}
+
+
+def export(name: str, path: str, exporter: str, opset: int, module, inputs, outputs) -> None:
+    options = {"opset_version": opset, "input_names": list(arrays("input", inputs)),
+               "output_names": list(arrays("output", outputs)), "dynamo": exporter == "dynamo"}
+    sizes = DYNAMIC.get(name)
+    if sizes and exporter == "dynamo":
+        dims = {s: torch.export.Dim(s, min=1, max=64) for shape in sizes for s in shape.values()}
+        shapes = tuple({i: dims[s] for i, s in shape.items()} for shape in sizes)
+        # Function takes *inputs: one argument that is a tuple, to torch.export.
+        options["dynamic_shapes"] = shapes
+    elif sizes:
+        options["dynamic_axes"] = dict(zip(options["input_names"], sizes))
+    if options["dynamo"]:
+        options["verbose"] = False
+    with torch.no_grad():
+        torch.onnx.export(module, inputs, path, **options)
+
+
+def main() -> int:
+    folder, exporter, opsets, *names = sys.argv[1:]
+    os.makedirs(folder, exist_ok=True)
+    warnings.simplefilter("ignore")
+    failed = 0
+    for name in names or NETWORKS:
+        module, inputs = make(name)
+        with torch.no_grad():
+            outputs = flatten(module(*inputs))
+        numpy.savez(f"{folder}/{name}.in.npz", **arrays("input", inputs))
+        numpy.savez(f"{folder}/{name}.out.npz", **arrays("output", outputs))
+        for opset in opsets.split(","):
+            path = f"{folder}/{name}.{exporter}.{opset}.onnx"
+            try:
+                export(name, path, exporter, int(opset), module, inputs, outputs)
+                print(f"ok {name} {opset}", flush=True)
+            except Exception as error:  # whatever an exporter throws is its answer
+                failed += 1
+                print(f"no {name} {opset}: {type(error).__name__}: "
+                      + " ".join(str(error).split())[:300], flush=True)
+    return failed > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
