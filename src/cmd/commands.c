@@ -32,16 +32,19 @@ static const struct command all[] = {
     {
         .name = "runtimes",
         .operands = "[ACTION...]",
-        .summary = "list, install, remove and link runtimes",
+        .summary = "list, install, remove, link and unlink runtimes",
         .details = "Without an action: every runtime that is known or found, with its version, "
                    "place, providers and library, or the reason why it cannot be used.\n\n"
                    "install NAME[=VERSION]...  with pip, into a folder of its own below "
-                   "$WATTLE_HOME/runtimes; several versions can lie side by side.\n"
+                   "$WATTLE_HOME/runtimes; several versions can lie side by side. One that is there is "
+                   "compared with the hashes in its wattle.sha256, and installed anew if damaged.\n"
                    "What the index has of pytorch may bring several GB for CUDA: it is PyTorch's "
                    "own index for CPUs, by --pip-args, that has the small build.\n"
                    "remove NAME[=VERSION]...  what was installed or linked.\n"
                    "link NAME DIR  uses what is there: a virtual environment, an unpacked archive, "
-                   "a build or a folder with the library.\n\n"
+                   "a build or a folder with the library; it goes before an installed one of the "
+                   "same version.\n"
+                   "unlink NAME[=VERSION]...  forgets links, and leaves what is installed.\n\n"
                    "Found without being told: what was installed or linked, the packages of $PATH's "
                    "python3, and the system's library folders or, instead of those, the ones in "
                    "$WATTLE_LIBRARY_PATH.",

@@ -132,28 +132,42 @@ static const struct package *find_package(const char *text, const char **version
 static int install(const char *text, const struct install_options *o, struct error *e)
 {
     char prefix[PATH_MAX];
+    static const char *const words[] = {[INSTALL_NONE] = "was there already",
+                                        [INSTALL_NEW] = "installed",
+                                        [INSTALL_REPAIRED] = "was damaged, installed anew"};
     const char *version;
-    int changed;
+    enum install_change change;
     const struct package *p = find_package(text, &version, e);
     if (!p)
         return (int)e->code;
-    int result = install_package(p, version, o, prefix, &changed, e);
+    int result = install_package(p, version, o, prefix, &change, e);
     if (!result && !o->dry_run)
-        printf("%s: %s\n", prefix, changed ? "installed" : "was there already");
+        printf("%s: %s\n", prefix, words[change]);
     return result;
 }
 
-static int take_away(const char *text, const struct install_options *o, struct error *e)
+static int take_away(const char *text, int links, const struct install_options *o,
+                     struct error *e)
 {
     char prefix[PATH_MAX];
     const char *version;
     const struct package *p = find_package(text, &version, e);
     if (!p)
         return (int)e->code;
-    int result = install_remove(p, version, o, prefix, e);
+    int result = install_remove(p, version, links, o, prefix, e);
     if (!result && !o->dry_run)
         printf("%s: removed\n", prefix);
     return result;
+}
+
+static int remove_any(const char *text, const struct install_options *o, struct error *e)
+{
+    return take_away(text, 0, o, e);
+}
+
+static int remove_link(const char *text, const struct install_options *o, struct error *e)
+{
+    return take_away(text, 1, o, e);
 }
 
 static int make_link(const struct option_list *options, const struct install_options *o,
@@ -192,11 +206,13 @@ static int act(const struct option_list *options, const struct install_options *
     if (!strcmp(action, "install"))
         return for_each(options, o, install, e);
     if (!strcmp(action, "remove"))
-        return for_each(options, o, take_away, e);
+        return for_each(options, o, remove_any, e);
+    if (!strcmp(action, "unlink"))
+        return for_each(options, o, remove_link, e);
     if (!strcmp(action, "link"))
         return make_link(options, o, e);
     return error_set(e, ERROR_USAGE, "runtimes has no action '%.60s'; it has: install, remove, "
-                     "link", action);
+                     "link, unlink", action);
 }
 
 /* All --pip-args, split at blanks, into one allocation behind list. */

@@ -13,13 +13,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { LINE_MAX_SHOWN = 400, POLL_MS = 200, GRACE_MS = 3000 };
+enum { LINE_MAX_SHOWN = 400, POLL_MS = 200, GRACE_MS = 3000, LOCK_FD = 3 };
 
 extern char **environ;
 
 struct command {
     pid_t pid;
     int fd;                    /* its stdout and stderr */
+    int lock;                  /* handed to it; -1: none */
     char line[LINE_MAX_SHOWN]; /* not ended yet */
     size_t used;
     struct command_output *out;
@@ -61,7 +62,8 @@ static void take_bytes(struct command *c, const char *bytes, size_t size)
     }
 }
 
-static int set_up(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attributes, int fd)
+static int set_up(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attributes, int fd,
+                  int lock)
 {
     sigset_t all, none;
     sigfillset(&all);
@@ -69,7 +71,10 @@ static int set_up(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attrib
     int failed = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     failed = failed ? failed : posix_spawn_file_actions_adddup2(actions, fd, STDOUT_FILENO);
     failed = failed ? failed : posix_spawn_file_actions_adddup2(actions, fd, STDERR_FILENO);
-    failed = failed ? failed : posix_spawn_file_actions_addclosefrom_np(actions, 3);
+    if (!failed && lock >= 0)
+        failed = posix_spawn_file_actions_adddup2(actions, lock, LOCK_FD);
+    failed = failed ? failed
+                    : posix_spawn_file_actions_addclosefrom_np(actions, LOCK_FD + (lock >= 0));
     failed = failed ? failed : posix_spawnattr_setsigdefault(attributes, &all);
     failed = failed ? failed : posix_spawnattr_setsigmask(attributes, &none);
     failed = failed ? failed : posix_spawnattr_setpgroup(attributes, 0);
@@ -113,7 +118,7 @@ static int spawn(struct command *c, const char *const *argv, int fd, struct erro
         return error_memory(e);
     }
     char **variables = own_environment();
-    int failed = variables ? set_up(&actions, &attributes, fd) : ENOMEM;
+    int failed = variables ? set_up(&actions, &attributes, fd, c->lock) : ENOMEM;
     if (!failed)
         failed = posix_spawnp(&c->pid, argv[0], &actions, &attributes, (char *const *)argv,
                               variables);
@@ -174,10 +179,10 @@ static int judge(int status, const char *program, struct error *e)
                      WEXITSTATUS(status));
 }
 
-int command_run(const char *const *argv, const struct install_options *o,
+int command_run(const char *const *argv, const struct install_options *o, int lock,
                 struct command_output *out, struct error *e)
 {
-    struct command c = {.out = out, .options = o};
+    struct command c = {.out = out, .options = o, .lock = lock};
     int fds[2], status = 0;
     out->tail[0] = '\0';
     if (pipe2(fds, O_CLOEXEC))

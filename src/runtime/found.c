@@ -5,8 +5,9 @@
 #include "base/text.h"
 #include "runtime/locate.h"
 #include "runtime/packages.h"
+#include "runtime/record.h"
 
-#include <dirent.h>
+#include <ctype.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { NOTE_MAX = 64 << 20, NAME_MAX_SHOWN = 60 };
+enum { NAME_MAX_SHOWN = 60 };
 
 /* --- one installation ------------------------------------------------------------------------- */
 
@@ -77,8 +78,9 @@ static int add(struct found_list *list, const struct found *f, struct error *e)
     return 0;
 }
 
+/* damage: what is known to be wrong with it; "": nothing. */
 static int add_located(struct found_list *list, const struct package *p, const struct located *l,
-                       const char *origin, uint64_t bytes, struct error *e)
+                       const char *origin, uint64_t bytes, const char *damage, struct error *e)
 {
     struct found f = {.adapter = adapter_find(p->adapter), .bytes = bytes};
     snprintf(f.package, sizeof f.package, "%s", p->name);
@@ -86,7 +88,9 @@ static int add_located(struct found_list *list, const struct package *p, const s
     snprintf(f.library, sizeof f.library, "%s", l->library);
     snprintf(f.origin, sizeof f.origin, "%s", origin);
     find_providers(&f, p);
-    f.usable = !locate_check(f.library, f.reason, sizeof f.reason);
+    f.usable = !*damage && !locate_check(f.library, f.reason, sizeof f.reason);
+    if (*damage)
+        snprintf(f.reason, sizeof f.reason, "%s", damage);
     if (f.usable && p->plugin) {
         f.usable = 0;
         snprintf(f.reason, sizeof f.reason, "a plug-in for %s: --provider-library %s", p->adapter,
@@ -97,31 +101,50 @@ static int add_located(struct found_list *list, const struct package *p, const s
 
 /* --- private prefixes and links --------------------------------------------------------------- */
 
-static const char *text_of(json_t *note, const char *name)
+/* The package and version of a folder by its name, NAME-VERSION or NAME-VERSION.link; NULL when it is
+ * not one of ours. */
+static const struct package *package_of_folder(const char *folder, char version[32], int *linked)
 {
-    const char *text = json_string_value(json_object_get(note, name));
-    return text ? text : "";
+    static const char link[] = ".link";
+    const char *base = strrchr(folder, '/') + 1;
+    size_t count;
+    const struct package *all = package_all(&count);
+    for (size_t i = 0; i < count; i++) {
+        size_t size = strlen(all[i].name);
+        if (strncmp(base, all[i].name, size) != 0 || base[size] != '-')
+            continue;
+        size_t rest = strlen(base + size + 1);
+        *linked = text_ends(base, link);
+        rest -= *linked ? strlen(link) : 0;
+        snprintf(version, 32, "%.*s", (int)(rest < 32 ? rest : 0), base + size + 1);
+        if (isdigit((unsigned char)*version) && locate_is_word(version))
+            return &all[i];
+    }
+    return NULL;
 }
 
-/* The note that install and link leave; NULL when there is none or it is not one. */
-static json_t *read_note(const char *folder)
+/* Without a note that can be read: shown, so that its user learns why it is not used. */
+static int add_damaged(struct found_list *list, const char *folder, struct error *e)
 {
-    char path[PATH_MAX];
+    struct located l;
+    char text[256];
+    int linked;
     struct stat st;
-    if (file_join(path, folder, "wattle.json", NULL) || stat(path, &st) || !S_ISREG(st.st_mode) ||
-        st.st_size > NOTE_MAX)
-        return NULL;
-    json_t *note = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
-    if (json_is_object(note))
-        return note;
-    json_decref(note);
-    return NULL;
+    const struct package *p = package_of_folder(folder, l.version, &linked);
+    if (!p || stat(folder, &st) || !S_ISDIR(st.st_mode))
+        return 0;
+    if (file_join(l.library, folder, "wattle.json", NULL))
+        return 0;
+    snprintf(text, sizeof text, "damaged: wattle.json is missing or cannot be read; "
+             "wattle runtimes %s %s=%s %s", linked ? "unlink" : "install", p->name, l.version,
+             linked ? "forgets it" : "repairs");
+    return add_located(list, p, &l, linked ? "linked" : "private", 0, text, e);
 }
 
 /* A library beside the note is named without its folder, so that $WATTLE_HOME may move. */
 static int library_of(json_t *note, const char *folder, char out[PATH_MAX])
 {
-    const char *library = text_of(note, "library");
+    const char *library = record_text(note, "library");
     char path[PATH_MAX];
     if (!*library || strlen(library) >= PATH_MAX)
         return -1;
@@ -134,20 +157,31 @@ static int library_of(json_t *note, const char *folder, char out[PATH_MAX])
     return 0;
 }
 
-static int add_note(struct found_list *list, const char *folder, struct error *e)
+static int add_note(struct found_list *list, json_t *note, const struct package *p,
+                    const char *folder, struct error *e)
 {
     struct located l;
-    json_t *note = read_note(folder);
-    const struct package *p = note ? package_find(text_of(note, "package")) : NULL;
-    const char *version = text_of(note, "version");
+    char why[128], text[256] = "";
+    const char *version = record_text(note, "version");
     json_int_t bytes = json_integer_value(json_object_get(note, "bytes"));
-    int result = 0, linked = json_is_true(json_object_get(note, "linked"));
-    if (p && locate_is_word(version) && strlen(version) < sizeof l.version &&
-        !library_of(note, folder, l.library)) {
-        snprintf(l.version, sizeof l.version, "%s", version);
-        result = add_located(list, p, &l, linked ? "linked" : "private",
-                             bytes > 0 ? (uint64_t)bytes : 0, e);
+    int linked = json_is_true(json_object_get(note, "linked"));
+    if (!locate_is_word(version) || strlen(version) >= sizeof l.version ||
+        library_of(note, folder, l.library))
+        return add_damaged(list, folder, e);
+    snprintf(l.version, sizeof l.version, "%s", version);
+    if (!linked && record_compare_sizes(note, l.library, why, sizeof why)) {
+        snprintf(text, sizeof text, "damaged: %s; wattle runtimes install %s=%s repairs", why,
+                 p->name, version);
     }
+    return add_located(list, p, &l, linked ? "linked" : "private",
+                       bytes > 0 ? (uint64_t)bytes : 0, text, e);
+}
+
+static int add_folder(struct found_list *list, const char *folder, struct error *e)
+{
+    json_t *note = record_read(folder);
+    const struct package *p = package_find(record_text(note, "package"));
+    int result = p ? add_note(list, note, p, folder, e) : add_damaged(list, folder, e);
     json_decref(note);
     return result;
 }
@@ -160,7 +194,7 @@ static int search_private(struct found_list *list, struct error *e)
         return 0;
     int result = locate_glob(home, "*", &folders, e); /* "*" leaves out hidden, unfinished ones */
     for (size_t i = 0; i < folders.count && !result; i++)
-        result = add_note(list, folders.paths[i], e);
+        result = add_folder(list, folders.paths[i], e);
     locate_free(&folders);
     return result;
 }
@@ -182,7 +216,7 @@ static int search_folders(struct found_list *list, const struct locate_paths *fo
             if (found < 0)
                 return e ? (int)e->code : ERROR_MEMORY;
             if (found)
-                result = add_located(list, &packages[k], &l, origin, 0, e);
+                result = add_located(list, &packages[k], &l, origin, 0, "", e);
         }
     return result;
 }
@@ -248,7 +282,10 @@ static size_t rank_of(const struct found *f)
 static int goes_before(const struct found *a, const struct found *b)
 {
     size_t x = rank_of(a), y = rank_of(b);
-    return x != y ? x < y : locate_compare(a->version, b->version) > 0;
+    if (x != y)
+        return x < y;
+    int newer = locate_compare(a->version, b->version);
+    return newer ? newer > 0 : !strcmp(a->origin, "linked") && strcmp(b->origin, "linked") != 0;
 }
 
 /* Insertion: stable, so that equal versions stay in the order of the search. */

@@ -1,10 +1,11 @@
 #include "runtime/install.h"
 
+#include "base/buffer.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/text.h"
-#include "runtime/command.h"
-#include "runtime/locate.h"
+#include "runtime/install_job.h"
+#include "runtime/record.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -19,23 +20,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { ARGUMENT_MAX = 64, WAIT_MS = 200, WALK_FDS = 16 };
+enum { WAIT_MS = 200, WALK_FDS = 16, WHY_MAX = 256 };
 
-/* What one call works on. */
-struct job {
-    const struct package *package;
-    const struct install_options *options;
-    char version[LOCATE_VERSION_MAX];
-    char home[PATH_MAX];               /* $WATTLE_HOME/runtimes */
-    char prefix[PATH_MAX], partial[PATH_MAX];
-    int lock;                          /* -1 unless held */
-    json_t *commands;                  /* that were run */
-};
+static const char LINK[] = ".link";
 
-static void tell(const struct install_options *o, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void tell(const struct install_options *o, const char *format, ...)
+void install_tell(const struct install_options *o, const char *format, ...)
 {
     char line[2 * PATH_MAX];
     va_list arguments;
@@ -44,6 +33,31 @@ static void tell(const struct install_options *o, const char *format, ...)
     va_end(arguments);
     if (o->tell)
         o->tell(o->context, line);
+}
+
+/* Whether a shell takes it as it is. */
+static int is_plain(const char *text)
+{
+    size_t n = 0;
+    while (isalnum((unsigned char)text[n]) || (text[n] && strchr("_@%+=:,./-", text[n])))
+        n++;
+    return n > 0 && !text[n];
+}
+
+void install_tell_command(const struct install_options *o, const char *const *words)
+{
+    struct buffer line;
+    buffer_init(&line, 8 * PATH_MAX);
+    for (size_t i = 0; words[i]; i++) {
+        const char *quote = is_plain(words[i]) ? "" : "'";
+        buffer_format(&line, "%s%s", i ? " " : "", quote);
+        for (const char *c = words[i]; *c; c++)
+            buffer_format(&line, *c == '\'' ? "'\\%c'" : "%c", *c);
+        buffer_text(&line, quote);
+    }
+    if (o->tell)
+        o->tell(o->context, buffer_string(&line));
+    buffer_release(&line);
 }
 
 static int is_interrupted(const struct install_options *o)
@@ -64,11 +78,11 @@ static int check_version(const struct package *p, const char *version, char out[
     return 0;
 }
 
-static int begin(struct job *j, const struct package *p, const char *version,
+static int begin(struct install_job *j, const struct package *p, const char *version,
                  const struct install_options *o, struct error *e)
 {
     char name[256];
-    *j = (struct job){.package = p, .options = o, .lock = -1};
+    *j = (struct install_job){.package = p, .options = o, .lock = -1};
     int result = check_version(p, version, j->version, e);
     if (!result)
         result = locate_home(j->home, e);
@@ -82,15 +96,16 @@ static int begin(struct job *j, const struct package *p, const char *version,
     return !result && !j->commands ? error_memory(e) : result;
 }
 
-static void finish(struct job *j)
+static void finish(struct install_job *j)
 {
     if (j->lock >= 0)
         close(j->lock);
     json_decref(j->commands);
 }
 
-/* Held by the open file, so it is gone when this process is, however that ends. */
-static int take_lock(struct job *j, struct error *e)
+/* Held by the open file, so it is gone when this process and the pip it has started are, however
+ * they end. */
+static int take_lock(struct install_job *j, struct error *e)
 {
     char path[PATH_MAX];
     int result = file_make_folder(j->home, e), told = 0;
@@ -107,7 +122,8 @@ static int take_lock(struct job *j, struct error *e)
         if (is_interrupted(j->options))
             return error_set(e, ERROR_INTERRUPTED, "interrupted");
         if (!told++)
-            tell(j->options, "waiting for another wattle that installs or removes");
+            install_tell(j->options, "waiting for another wattle that installs or removes, or the "
+                                     "pip that it has left");
         clock_sleep_until_ns(clock_monotonic_ns() + WAIT_MS * NS_PER_MS);
     }
     return 0;
@@ -128,310 +144,6 @@ static int remove_tree(const char *path, struct error *e)
     return error_errno(e, errno, "cannot remove '%s'", path);
 }
 
-/* --- pip -------------------------------------------------------------------------------------- */
-
-struct arguments {
-    const char *list[ARGUMENT_MAX + 1];
-    size_t count;
-    int failed;
-};
-
-static void add(struct arguments *a, const char *argument)
-{
-    if (a->count == ARGUMENT_MAX)
-        a->failed = 1;
-    else
-        a->list[a->count++] = argument;
-}
-
-static void add_all(struct arguments *a, const char *const *list)
-{
-    for (; list && *list; list++)
-        add(a, *list);
-}
-
-/* Whether a shell takes it as it is. */
-static int is_plain(const char *text)
-{
-    size_t n = 0;
-    while (isalnum((unsigned char)text[n]) || (text[n] && strchr("_@%+=:,./-", text[n])))
-        n++;
-    return n > 0 && !text[n];
-}
-
-/* As one would type it. */
-static void tell_command(const struct job *j, const struct arguments *a)
-{
-    char line[2 * PATH_MAX] = "";
-    size_t used = 0;
-    for (size_t i = 0; i < a->count && used < sizeof line; i++) {
-        const char *text = a->list[i];
-        int plain = is_plain(text);
-        used += (size_t)snprintf(line + used, sizeof line - used, "%s%s%s%s", i ? " " : "",
-                                 plain ? "" : "'", text, plain ? "" : "'");
-    }
-    tell(j->options, "%s", line);
-}
-
-/* "https://user:secret@host/x" without "user:secret", which is nothing to keep in a file. */
-static json_t *without_credentials(const char *word)
-{
-    const char *scheme = strstr(word, "://");
-    size_t host = scheme ? strcspn(scheme + 3, "/") : 0;
-    const char *at = scheme ? memrchr(scheme + 3, '@', host) : NULL;
-    if (!at)
-        return json_string(word);
-    return json_sprintf("%.*s***%s", (int)(scheme + 3 - word), word, at);
-}
-
-static int note_command(struct job *j, const struct arguments *a, struct error *e)
-{
-    json_t *words = json_array();
-    for (size_t i = 0; i < a->count; i++)
-        json_array_append_new(words, without_credentials(a->list[i]));
-    return json_array_append_new(j->commands, words) ? error_memory(e) : 0;
-}
-
-static int has(const struct command_output *out, const char *text)
-{
-    return strstr(out->tail, text) != NULL;
-}
-
-static int has_any(const struct command_output *out, const char *const *texts)
-{
-    for (; *texts; texts++)
-        if (has(out, *texts))
-            return 1;
-    return 0;
-}
-
-/* The last line that pip marks as an error (then 1), else the last line. */
-static int last_words(const struct command_output *out, char *text, size_t size)
-{
-    const char *best = NULL, *last = "";
-    for (const char *line = out->tail; *line;) {
-        size_t n = strcspn(line, "\n");
-        if (text_starts(line, "ERROR: "))
-            best = line + strlen("ERROR: ");
-        last = n ? line : last;
-        line += n + (line[n] == '\n');
-    }
-    const char *chosen = best ? best : last;
-    snprintf(text, size, "%.*s", (int)strcspn(chosen, "\n"), chosen);
-    return best != NULL;
-}
-
-/* What failed is in the words of Python and pip; what to do about it is not. Each returns 0 when the
- * words are not its. */
-static int explain_space(const struct job *j, const struct command_output *out, const char *words,
-                         struct error *e)
-{
-    static const char *const signs[] = {"No space left on device", "Disk quota exceeded",
-                                        "File too large", NULL};
-    if (!has_any(out, signs))
-        return 0;
-    error_set(e, ERROR_IO, "no space for %s %s: %.200s", j->package->name, j->version, words);
-    return error_hint(e, "make room below '%.180s' and run it again", j->home);
-}
-
-static int explain_python(const struct command_output *out, struct error *e)
-{
-    static const char *const signs[] = {"ensurepip", "No module named venv", NULL};
-    if (!has_any(out, signs))
-        return 0;
-    error_set(e, ERROR_UNSUPPORTED, "Python here cannot make virtual environments");
-    return error_hint(e, "on Debian and Ubuntu: apt-get install python3-venv");
-}
-
-static int explain_index(const struct job *j, const struct command_output *out, struct error *e)
-{
-    static const char *const network[] = {
-        "NewConnectionError", "Temporary failure in name resolution", "Network is unreachable",
-        "Name or service not known", "Connection refused", "ProxyError", "ReadTimeoutError",
-        "ConnectTimeoutError", NULL};
-    static const char *const wheels[] = {"No matching distribution", "is not a supported wheel",
-                                         NULL};
-    const char *name = j->package->name;
-    if (has_any(out, network)) {
-        error_set(e, ERROR_IO, "cannot reach a package index for %s %s", name, j->version);
-        return error_hint(e, "--pip-args passes an index or a proxy on; wattle runtimes link takes "
-                             "what is already on this machine");
-    }
-    if (!has_any(out, wheels))
-        return 0;
-    error_set(e, ERROR_UNSUPPORTED, "%s %s does not exist for this Python and machine", name,
-              j->version);
-    return error_hint(e, "choose another: wattle runtimes install %s=VERSION", name);
-}
-
-static int explain(const struct job *j, const struct command_output *out, struct error *e)
-{
-    char words[256], how[200];
-    if (e->code != ERROR_CRASH)
-        return (int)e->code;
-    int marked = last_words(out, words, sizeof words);
-    snprintf(how, sizeof how, "%s", e->text);
-    int result = explain_space(j, out, words, e);
-    if (!result)
-        result = explain_python(out, e);
-    if (!result)
-        result = explain_index(j, out, e);
-    if (result)
-        return result;
-    if (marked)
-        return error_set(e, ERROR_CRASH, "cannot install %s %s: %s", j->package->name, j->version,
-                         words);
-    return error_set(e, ERROR_CRASH, "%s%s%s", how, words[0] ? "; its last words: " : "", words);
-}
-
-/* Runs it, or with --dry-run tells it. */
-static int command(struct job *j, const struct arguments *a, struct command_output *out,
-                   struct error *e)
-{
-    if (a->failed)
-        return error_set(e, ERROR_USAGE, "more than %d arguments for pip", ARGUMENT_MAX);
-    if (j->options->dry_run) {
-        tell_command(j, a);
-        return 0;
-    }
-    int result = note_command(j, a, e);
-    return result ? result : command_run(a->list, j->options, out, e);
-}
-
-static int make_environment(struct job *j, struct error *e)
-{
-    struct command_output out = {""};
-    struct arguments a = {{"python3", "-m", "venv", j->partial}, 4, 0};
-    int result = command(j, &a, &out, e);
-    if (result == ERROR_UNSUPPORTED)
-        return error_hint(e, "on Debian and Ubuntu: apt-get install python3 python3-venv");
-    return result ? explain(j, &out, e) : 0;
-}
-
-/* What one call of pip installs. */
-struct order {
-    const char *const *requirements; /* NULL-terminated, or NULL */
-    const char *first;               /* before them; NULL: none */
-    const char *report;              /* name of the file for pip's own report; NULL: none */
-    int bare;                        /* without what these require themselves */
-};
-
-static int run_pip(struct job *j, const struct order *o, struct command_output *out,
-                   struct error *e)
-{
-    static const char *const no_deps[] = {"--no-deps", NULL};
-    char python[PATH_MAX], report[PATH_MAX];
-    struct arguments a = {{python, "-m", "pip", "install", "--no-input",
-                           "--disable-pip-version-check"}, 6, 0};
-    int result = file_join(python, j->partial, "bin/python", e);
-    if (!result && o->report)
-        result = file_join(report, j->partial, o->report, e);
-    if (result)
-        return result;
-    if (o->report) {
-        add(&a, "--report");
-        add(&a, report);
-    }
-    if (!j->package->needs_python)
-        add(&a, "--no-compile");
-    add_all(&a, o->bare ? no_deps : j->package->arguments);
-    add_all(&a, j->options->arguments);
-    if (o->first)
-        add(&a, o->first);
-    add_all(&a, o->requirements);
-    return command(j, &a, out, e);
-}
-
-static int carry_out(struct job *j, struct order o, struct error *e)
-{
-    struct command_output out = {""};
-    int result = run_pip(j, &o, &out, e);
-    if (result && !j->options->dry_run && has(&out, "no such option: --report")) {
-        o.report = NULL; /* pip before 22.2 */
-        result = run_pip(j, &o, &out, e);
-    }
-    return result ? explain(j, &out, e) : 0;
-}
-
-static int run_installer(struct job *j, struct error *e)
-{
-    const struct package *p = j->package;
-    char wanted[128];
-    snprintf(wanted, sizeof wanted, "%s==%s", package_distribution(p), j->version);
-    struct order first = {p->requirements, wanted, "pip-report.json", 0};
-    struct order bare = {p->bare, NULL, "pip-report-bare.json", 1};
-    int result = carry_out(j, first, e);
-    return result || !p->bare ? result : carry_out(j, bare, e);
-}
-
-/* --- the note --------------------------------------------------------------------------------- */
-
-/* nftw has no context. One job runs at a time, by the lock. */
-static struct {
-    json_t *files;
-    size_t root_size;
-    uint64_t bytes;
-    struct error *error;
-} walk;
-
-static int hash_one(const char *path, const struct stat *st, int kind, struct FTW *at)
-{
-    char hex[65];
-    (void)at;
-    if (kind != FTW_F || !S_ISREG(st->st_mode))
-        return 0;
-    walk.bytes += (uint64_t)st->st_size;
-    if (file_sha256(path, hex, walk.error))
-        return -1;
-    return json_object_set_new(walk.files, path + walk.root_size + 1, json_string(hex))
-               ? error_memory(walk.error)
-               : 0;
-}
-
-static int hash_files(const char *root, json_t *note, struct error *e)
-{
-    walk.files = json_object();
-    walk.root_size = strlen(root);
-    walk.bytes = 0;
-    walk.error = e;
-    if (!walk.files)
-        return error_memory(e);
-    e->code = ERROR_NONE;
-    if (nftw(root, hash_one, WALK_FDS, FTW_PHYS) && !e->code)
-        error_errno(e, errno, "cannot list '%s'", root);
-    json_object_set_new(note, "bytes", json_integer((json_int_t)walk.bytes));
-    json_object_set_new(note, "files", walk.files);
-    return (int)e->code;
-}
-
-static int write_note(json_t *note, const char *folder, struct error *e)
-{
-    char path[PATH_MAX];
-    struct file_atomic f;
-    int result = file_join(path, folder, "wattle.json", e);
-    if (!result)
-        result = file_atomic_open(&f, path, e);
-    if (result)
-        return result;
-    if (json_dumpf(note, f.stream, JSON_INDENT(1)) || fputc('\n', f.stream) == EOF) {
-        file_atomic_abort(&f);
-        return error_errno(e, errno ? errno : EIO, "cannot write '%s'", path);
-    }
-    return file_atomic_commit(&f, e);
-}
-
-static json_t *begin_note(const struct package *p, const char *version, const char *library,
-                          int linked)
-{
-    char now[21];
-    clock_iso8601(clock_realtime_ns(), now);
-    return json_pack("{s:i, s:s, s:s, s:s, s:b, s:s, s:s}", "schema", 1, "package", p->name,
-                     "version", version, "library", library, "linked", linked, "made", now, "by",
-                     "wattle " WATTLE_VERSION);
-}
-
-/* --- install ---------------------------------------------------------------------------------- */
-
 static int remove_matches(const char *root, const char *const *tails, struct error *e)
 {
     int result = 0;
@@ -444,6 +156,53 @@ static int remove_matches(const char *root, const char *const *tails, struct err
     }
     return result;
 }
+
+/* The lock, and then nobody is at work on what one that was killed has left. */
+static int take_over(struct install_job *j, struct error *e)
+{
+    static const char *const left[] = {".*.partial", ".removed*", NULL};
+    int result = take_lock(j, e);
+    return result ? result : remove_matches(j->home, left, e);
+}
+
+/* Out of sight at once, then away: whoever looks meanwhile sees all of it or nothing. */
+static int take_away(const struct install_job *j, const char *path, struct error *e)
+{
+    char hidden[PATH_MAX];
+    int result = file_join(hidden, j->home, ".removed", e);
+    if (!result)
+        result = remove_tree(hidden, e);
+    if (!result && rename(path, hidden) && errno != ENOENT)
+        result = error_errno(e, errno, "cannot remove '%s'", path);
+    return result ? result : remove_tree(hidden, e);
+}
+
+/* Of a path that matches NAME-*, without ".link" if it has that. */
+static void version_of(const char *path, const struct package *p, char out[NAME_MAX + 1])
+{
+    snprintf(out, NAME_MAX + 1, "%s", strrchr(path, '/') + 1 + strlen(p->name) + 1);
+    if (text_ends(out, LINK))
+        out[strlen(out) - strlen(LINK)] = '\0';
+}
+
+/* "openvino-*" would also match another package's name that begins like it: a version begins with a
+ * digit, or is "unknown". */
+static int is_of(const char *path, const struct package *p, const char *version)
+{
+    char own[NAME_MAX + 1];
+    version_of(path, p, own);
+    return *version ? locate_is_same_version(own, version)
+                    : isdigit((unsigned char)*own) || !strcmp(own, "unknown");
+}
+
+static int find_all(const struct install_job *j, struct locate_paths *all, struct error *e)
+{
+    char tail[160];
+    snprintf(tail, sizeof tail, "%s-*", j->package->name);
+    return locate_glob(j->home, tail, all, e);
+}
+
+/* --- install ---------------------------------------------------------------------------------- */
 
 /* What was only needed to install: pip itself, and scripts that name the folder's old place. */
 static int strip(const struct package *p, const char *root, struct error *e)
@@ -459,7 +218,7 @@ static int strip(const struct package *p, const char *root, struct error *e)
     return result || p->needs_python ? result : remove_matches(root, unused, e);
 }
 
-static int find_installed(const struct job *j, struct located *l, struct error *e)
+static int find_installed(const struct install_job *j, struct located *l, struct error *e)
 {
     struct locate_paths sites;
     char resolved[PATH_MAX];
@@ -478,7 +237,7 @@ static int find_installed(const struct job *j, struct located *l, struct error *
 }
 
 /* pip's note may say more than was asked for: "2.13.0+cpu". */
-static int take_version(struct job *j, const char *version, struct error *e)
+static int take_version(struct install_job *j, const char *version, struct error *e)
 {
     char name[256];
     snprintf(j->version, sizeof j->version, "%s", version);
@@ -486,7 +245,7 @@ static int take_version(struct job *j, const char *version, struct error *e)
     return file_join(j->prefix, j->home, name, e);
 }
 
-static int describe(struct job *j, struct error *e)
+static int describe(struct install_job *j, struct error *e)
 {
     struct located l;
     int result = find_installed(j, &l, e);
@@ -494,23 +253,21 @@ static int describe(struct job *j, struct error *e)
         result = take_version(j, l.version, e);
     if (result)
         return result;
-    json_t *note = begin_note(j->package, j->version, l.library, 0);
+    json_t *note = record_begin(j->package, j->version, l.library, 0);
     if (!note || json_object_set(note, "commands", j->commands)) {
         json_decref(note);
         return error_memory(e);
     }
-    result = hash_files(j->partial, note, e);
+    result = record_files(j->partial, note, e);
     if (!result)
-        result = write_note(note, j->partial, e);
+        result = record_write(note, j->partial, e);
     json_decref(note);
     return result;
 }
 
-static int fill_partial(struct job *j, struct error *e)
+static int fill_partial(struct install_job *j, struct error *e)
 {
-    int result = make_environment(j, e);
-    if (!result)
-        result = run_installer(j, e);
+    int result = pip_fill(j, e);
     if (!result)
         result = strip(j->package, j->partial, e);
     if (!result)
@@ -520,87 +277,83 @@ static int fill_partial(struct job *j, struct error *e)
     return result;
 }
 
-static int is_there(const char *prefix)
-{
-    char note[PATH_MAX];
-    return !file_join(note, prefix, "wattle.json", NULL) && !access(note, F_OK);
-}
-
-/* Of a path that matches NAME-*. */
-static const char *version_of(const char *path, const struct package *p)
-{
-    return strrchr(path, '/') + 1 + strlen(p->name) + 1;
-}
-
-/* 1 and its folder in j->prefix when that version is installed, maybe under a longer name; -1. */
-static int find_there(struct job *j, struct error *e)
+/* 1 and its folder when that version is there, maybe under a longer name; 0; -1 with *e. */
+static int find_there(const struct install_job *j, char folder[PATH_MAX], struct error *e)
 {
     struct locate_paths all;
-    char tail[160];
-    int found = 0;
-    snprintf(tail, sizeof tail, "%s-*", j->package->name);
-    if (locate_glob(j->home, tail, &all, e)) {
-        locate_free(&all);
-        return -1;
-    }
+    int found = find_all(j, &all, e) ? -1 : 0;
     for (size_t i = 0; i < all.count && !found; i++) {
-        const char *version = version_of(all.paths[i], j->package);
-        found = !text_ends(version, ".link") && is_there(all.paths[i]) &&
-                locate_is_same_version(version, j->version);
-        if (found)
-            snprintf(j->prefix, sizeof j->prefix, "%s", all.paths[i]);
+        found = !text_ends(all.paths[i], LINK) && is_of(all.paths[i], j->package, j->version);
+        snprintf(folder, PATH_MAX, "%s", found ? all.paths[i] : "");
     }
     locate_free(&all);
     return found;
 }
 
 /* The new one takes the place of what is there, which is nothing that works. */
-static int put_in_place(struct job *j, struct error *e)
+static int put_in_place(const struct install_job *j, const char *old, struct error *e)
 {
-    int result = remove_tree(j->prefix, e);
+    int result = *old ? take_away(j, old, e) : 0;
+    if (!result && strcmp(old, j->prefix) != 0)
+        result = take_away(j, j->prefix, e);
     if (!result && rename(j->partial, j->prefix))
         result = error_errno(e, errno, "cannot rename '%s'", j->partial);
     return result;
 }
 
-static int install(struct job *j, int *changed, struct error *e)
+static int install_anew(struct install_job *j, const char *old, struct error *e)
 {
     struct error ignored;
-    int result = take_lock(j, e), there = result ? 0 : find_there(j, e);
-    if (result || there)
-        return there < 0 ? (int)e->code : result;
-    tell(j->options, "installing %s %s", j->package->name, j->version);
-    result = remove_tree(j->partial, e); /* of one that was killed */
+    install_tell(j->options, "installing %s %s", j->package->name, j->version);
+    int result = fill_partial(j, e);
     if (!result)
-        result = fill_partial(j, e);
-    if (!result)
-        result = put_in_place(j, e);
+        result = put_in_place(j, old, e);
     if (result)
         remove_tree(j->partial, &ignored);
-    else
-        *changed = 1;
     return result;
 }
 
-static int tell_all(struct job *j, struct error *e)
+static int install(struct install_job *j, enum install_change *change, struct error *e)
 {
-    tell(j->options, "mkdir -p %s", j->home);
-    int result = make_environment(j, e);
+    char old[PATH_MAX] = "", why[WHY_MAX];
+    int result = take_over(j, e), there = result ? 0 : find_there(j, old, e);
+    if (result || there < 0)
+        return (int)e->code;
+    int damaged = there ? record_verify(j->package, old, j->options->interrupted, why, sizeof why, e)
+                        : 0;
+    if (damaged < 0)
+        return (int)e->code;
+    if (there && !damaged) {
+        snprintf(j->prefix, sizeof j->prefix, "%s", old);
+        return 0;
+    }
+    if (damaged)
+        install_tell(j->options, "%s is damaged: %s", old, why);
+    result = install_anew(j, old, e);
     if (!result)
-        result = run_installer(j, e);
+        *change = damaged ? INSTALL_REPAIRED : INSTALL_NEW;
+    return result;
+}
+
+static int tell_all(struct install_job *j, struct error *e)
+{
+    const char *const make[] = {"mkdir", "-p", j->home, NULL};
+    const char *const move[] = {"mv", j->partial, j->prefix, NULL};
+    install_tell_command(j->options, make);
+    int result = pip_fill(j, e);
     if (!result)
-        tell(j->options, "mv %s %s", j->partial, j->prefix);
+        install_tell_command(j->options, move);
     return result;
 }
 
 int install_package(const struct package *p, const char *version, const struct install_options *o,
-                    char prefix[PATH_MAX], int *changed, struct error *e)
+                    char prefix[PATH_MAX], enum install_change *change, struct error *e)
 {
-    struct job j;
-    *changed = 0;
+    struct install_job j;
+    *change = INSTALL_NONE;
     int result = begin(&j, p, *version ? version : p->version, o, e);
     if (!result)
-        result = o->dry_run ? tell_all(&j, e) : install(&j, changed, e);
+        result = o->dry_run ? tell_all(&j, e) : install(&j, change, e);
     snprintf(prefix, PATH_MAX, "%s", j.prefix);
     finish(&j);
     return result;
@@ -608,79 +361,80 @@ int install_package(const struct package *p, const char *version, const struct i
 
 /* --- remove ----------------------------------------------------------------------------------- */
 
-/* "openvino-*" would also match another package's name that begins like it: a version begins with a
- * digit, or is "unknown". */
-static int is_of(const char *path, const struct package *p, const char *version)
+struct choice {
+    const char *path;     /* the last one that was added */
+    size_t count;
+    char names[200];
+};
+
+static void add_choice(struct choice *c, const char *path, const struct package *p)
 {
-    const char *tail = version_of(path, p);
-    char own[LOCATE_VERSION_MAX + 8];
-    if (!*version)
-        return (*tail >= '0' && *tail <= '9') || text_starts(tail, "unknown");
-    snprintf(own, sizeof own, "%.*s", (int)strlen(tail) - (text_ends(tail, ".link") ? 5 : 0), tail);
-    return locate_is_same_version(own, version);
+    char version[NAME_MAX + 1];
+    size_t used = strlen(c->names);
+    version_of(path, p, version);
+    snprintf(c->names + used, sizeof c->names - used, "%s%s%s", c->count++ ? ", " : "", version,
+             text_ends(path, LINK) ? " (linked)" : "");
+    c->path = path;
 }
 
-static int choose(const struct locate_paths *all, const struct package *p, const char *version,
-                  const char **out, struct error *e)
+static int refuse_choice(const struct choice *c, const struct package *p, const char *version,
+                         int links, struct error *e)
 {
-    size_t n = 0;
-    char names[200] = "";
+    if (c->count == 0) {
+        error_set(e, ERROR_USAGE, "%s%s%s is not %slinked by wattle", p->name, *version ? " " : "",
+                  version, links ? "" : "installed or ");
+        return error_hint(e, "wattle runtimes lists what is");
+    }
+    error_set(e, ERROR_USAGE, "%s is there more than once: %s", p->name, c->names);
+    return error_hint(e, "name one: remove %s=VERSION; unlink takes what is linked", p->name);
+}
+
+/* The only one that fits. Of one version, what is installed goes before what is linked. */
+static int choose(const struct locate_paths *all, const struct package *p, const char *version,
+                  int links, const char **path, struct error *e)
+{
+    struct choice installed = {0}, linked = {0}, any = {0};
     for (size_t i = 0; i < all->count; i++) {
+        int is_link = text_ends(all->paths[i], LINK);
         if (!is_of(all->paths[i], p, version))
             continue;
-        size_t used = strlen(names);
-        snprintf(names + used, sizeof names - used, "%s%s", n++ ? ", " : "",
-                 version_of(all->paths[i], p));
-        *out = all->paths[i];
+        add_choice(is_link ? &linked : &installed, all->paths[i], p);
+        add_choice(&any, all->paths[i], p);
     }
-    if (n == 1)
-        return 0;
-    if (n == 0)
-        error_set(e, ERROR_USAGE, "%s%s%s is not installed or linked by wattle", p->name,
-                  *version ? " " : "", version);
-    else if (*version) /* installed and linked: the link goes first */
-        return 0;
-    else
-        error_set(e, ERROR_USAGE, "%s is there in several versions: %s", p->name, names);
-    return n ? error_hint(e, "name one: wattle runtimes remove %s=VERSION", p->name)
-             : error_hint(e, "wattle runtimes lists what is");
+    const struct choice *c = links ? &linked : *version && installed.count ? &installed : &any;
+    *path = c->path;
+    return c->count == 1 ? 0 : refuse_choice(c, p, version, links, e);
 }
 
-/* Out of sight at once, then away: whoever looks meanwhile sees all of it or nothing. */
-static int take_away(const struct job *j, const char *path, struct error *e)
+static int remove_chosen(struct install_job *j, const char *version, int links,
+                         char prefix[PATH_MAX], struct error *e)
 {
-    char hidden[PATH_MAX];
-    int result = file_join(hidden, j->home, ".removed", e);
-    if (!result)
-        result = remove_tree(hidden, e);
-    if (!result && rename(path, hidden))
-        result = error_errno(e, errno, "cannot remove '%s'", path);
-    return result ? result : remove_tree(hidden, e);
-}
-
-int install_remove(const struct package *p, const char *version, const struct install_options *o,
-                   char prefix[PATH_MAX], struct error *e)
-{
-    struct job j;
     struct locate_paths all = {0};
-    char tail[160];
     const char *path = NULL;
-    prefix[0] = '\0';
-    snprintf(tail, sizeof tail, "%s-*", p->name);
-    int result = begin(&j, p, *version ? version : p->version, o, e);
+    int result = find_all(j, &all, e);
     if (!result)
-        result = take_lock(&j, e);
-    if (!result)
-        result = locate_glob(j.home, tail, &all, e);
-    if (!result)
-        result = choose(&all, p, version, &path, e);
+        result = choose(&all, j->package, version, links, &path, e);
     if (!result)
         snprintf(prefix, PATH_MAX, "%s", path);
-    if (!result && o->dry_run)
-        tell(o, "rm -r %s", path);
+    const char *const command[] = {"rm", "-r", path, NULL};
+    if (!result && j->options->dry_run)
+        install_tell_command(j->options, command);
     else if (!result)
-        result = take_away(&j, path, e);
+        result = take_away(j, path, e);
     locate_free(&all);
+    return result;
+}
+
+int install_remove(const struct package *p, const char *version, int links,
+                   const struct install_options *o, char prefix[PATH_MAX], struct error *e)
+{
+    struct install_job j;
+    prefix[0] = '\0';
+    int result = begin(&j, p, *version ? version : p->version, o, e);
+    if (!result)
+        result = take_over(&j, e);
+    if (!result)
+        result = remove_chosen(&j, version, links, prefix, e);
     finish(&j);
     return result;
 }
@@ -706,18 +460,18 @@ static int find_linked(const struct package *p, const char *folder, struct locat
     return 0;
 }
 
-static int write_link(struct job *j, const char *library, struct error *e)
+static int write_link(struct install_job *j, const char *library, struct error *e)
 {
     char folder[PATH_MAX], name[256];
-    json_t *note = begin_note(j->package, j->version, library, 1);
+    json_t *note = record_begin(j->package, j->version, library, 1);
     int result = note ? 0 : error_memory(e);
-    snprintf(name, sizeof name, "%s-%s.link", j->package->name, j->version);
+    snprintf(name, sizeof name, "%s-%s%s", j->package->name, j->version, LINK);
     if (!result)
         result = file_join(folder, j->home, name, e);
     if (!result)
         result = file_make_folder(folder, e);
     if (!result)
-        result = write_note(note, folder, e);
+        result = record_write(note, folder, e);
     json_decref(note);
     return result;
 }
@@ -726,18 +480,20 @@ int install_link(const struct package *p, const char *folder, const struct insta
                  char library[PATH_MAX], struct error *e)
 {
     struct located l;
-    struct job j;
+    struct install_job j;
     int result = find_linked(p, folder, &l, e);
     if (result)
         return result;
     snprintf(library, PATH_MAX, "%s", l.library);
     result = begin(&j, p, l.version, o, e);
     if (!result && o->dry_run)
-        tell(o, "link %s %s to %s", p->name, l.version, l.library);
+        install_tell(o, "link %s %s to %s", p->name, l.version, l.library);
     else if (!result)
-        result = take_lock(&j, e);
+        result = take_over(&j, e);
     if (!result && !o->dry_run)
         result = write_link(&j, l.library, e);
+    if (!result && !access(j.prefix, F_OK))
+        install_tell(o, "it goes before %s, which is of the same version", j.prefix);
     finish(&j);
     return result;
 }

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #if defined __x86_64__
@@ -378,22 +379,46 @@ int locate_system(struct locate_paths *out, struct error *e)
 
 /* --- the file --------------------------------------------------------------------------------- */
 
-int locate_check(const char *library, char *text, size_t size)
+/* Whether a segment would be mapped that the file does not have: touching it would be a SIGBUS. */
+static int is_cut(int fd, const Elf64_Ehdr *header)
+{
+    struct stat st;
+    if (fstat(fd, &st) || header->e_phentsize != sizeof(Elf64_Phdr))
+        return 1;
+    uint64_t size = (uint64_t)st.st_size;
+    for (unsigned i = 0; i < header->e_phnum; i++) {
+        Elf64_Phdr segment;
+        uint64_t at = header->e_phoff + i * sizeof segment;
+        if (at > size || pread(fd, &segment, sizeof segment, (off_t)at) != (ssize_t)sizeof segment)
+            return 1;
+        if (segment.p_type == PT_LOAD &&
+            (segment.p_offset > size || segment.p_filesz > size - segment.p_offset))
+            return 1;
+    }
+    return 0;
+}
+
+static const char *find_fault(int fd)
 {
     Elf64_Ehdr header = {0};
+    if (pread(fd, &header, sizeof header, 0) != (ssize_t)sizeof header ||
+        memcmp(header.e_ident, ELFMAG, SELFMAG) != 0)
+        return "its library is not a shared object";
+    if (header.e_ident[EI_CLASS] != ELFCLASS64 ||
+        (OWN_MACHINE != EM_NONE && header.e_machine != OWN_MACHINE))
+        return "its library is for another kind of machine";
+    return is_cut(fd, &header) ? "its library is cut off: the end of the file is missing" : NULL;
+}
+
+int locate_check(const char *library, char *text, size_t size)
+{
     int fd = open(library, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {
         snprintf(text, size, "its library cannot be read: %s", strerror(errno));
         return -1;
     }
-    ssize_t n = pread(fd, &header, sizeof header, 0);
+    const char *fault = find_fault(fd);
     close(fd);
-    const char *reason = NULL;
-    if (n != (ssize_t)sizeof header || memcmp(header.e_ident, ELFMAG, SELFMAG) != 0)
-        reason = "its library is not a shared object";
-    else if (header.e_ident[EI_CLASS] != ELFCLASS64 ||
-             (OWN_MACHINE != EM_NONE && header.e_machine != OWN_MACHINE))
-        reason = "its library is for another kind of machine";
-    snprintf(text, size, "%s", reason ? reason : "");
-    return reason ? -1 : 0;
+    snprintf(text, size, "%s", fault ? fault : "");
+    return fault ? -1 : 0;
 }

@@ -7,10 +7,11 @@
 #include "runtime/ort.h"
 
 #include "base/buffer.h"
+#include "runtime/locate.h"
 
 #include <errno.h>
-#include <glob.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,16 +48,17 @@ static void add_folder(struct buffer *paths, const char *file)
  * <site>/onnxruntime/capi/libonnxruntime.so.1.N.M and <site>/nvidia/cublas/lib. */
 static void add_packages(struct buffer *paths, const char *library)
 {
-    static const char *const patterns[] = {"/../../nvidia/*/lib", "/../../tensorrt_libs"};
+    static const char *const tails[] = {"../../nvidia/*/lib", "../../tensorrt_libs"};
+    char folder[PATH_MAX];
     const char *slash = library ? strrchr(library, '/') : NULL;
-    char pattern[PATH_MAX];
-    for (size_t i = 0; slash && i < sizeof patterns / sizeof *patterns; i++) {
-        glob_t found;
-        snprintf(pattern, sizeof pattern, "%.*s%s", (int)(slash - library), library, patterns[i]);
-        if (glob(pattern, GLOB_ONLYDIR, NULL, &found) == 0)
-            for (size_t k = 0; k < found.gl_pathc; k++)
-                add_path(paths, found.gl_pathv[k], strlen(found.gl_pathv[k]));
-        globfree(&found);
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - library) : 0,
+             slash ? library : "");
+    for (size_t i = 0; slash && i < sizeof tails / sizeof *tails; i++) {
+        struct locate_paths found;
+        if (!locate_glob(folder, tails[i], &found, NULL))
+            for (size_t k = 0; k < found.count; k++)
+                add_path(paths, found.paths[k], strlen(found.paths[k]));
+        locate_free(&found);
     }
 }
 

@@ -47,7 +47,7 @@ torch)    library=$site/torch/lib/libtorch_cpu.so; version=$version+cpu ;;
 *)        library=$site/onnxruntime/capi/libonnxruntime.so.$version ;;
 esac
 mkdir -p "$(dirname "$library")" "$site/${name//-/_}-$version.dist-info"
-head -c "${FAKE_BYTES:-1000}" /proc/self/exe >"$library" || exit 1
+cat /proc/self/exe >"$library" || exit 1
 echo note >"$site/${name//-/_}-$version.dist-info/METADATA"
 echo "Successfully installed $name-$version"
 PY
@@ -71,6 +71,8 @@ in_out "/bin/python -m pip install --no-input --disable-pip-version-check"; in_o
 in_out "--no-deps --index-url file:///x y --pre onnxruntime==1.32.0"
 in_out "--pre openvino==2025.4.1"
 in_out "mv $runtimes/.onnxruntime-1.32.0.partial $runtimes/onnxruntime-1.32.0"
+WATTLE_HOME="$dir/it's here" expect 0 install openvino --dry-run
+in_out "mkdir -p '$dir/it'\\''s here/runtimes'"; in_out "mv '$dir/it'\\''s here/runtimes/.openvino"
 only
 [ ! -e "$FAKE_LOG" ] || fail "a dry run has run something"
 
@@ -81,9 +83,12 @@ only ./onnxruntime-1.32.0
 note=$runtimes/onnxruntime-1.32.0/wattle.json
 json "$note" '.package == "onnxruntime" and .version == "1.32.0" and .bytes > 1000'
 json "$note" '.commands | length == 2 and (.[1] | index("--no-deps"))'
-(cd "$runtimes/onnxruntime-1.32.0" && jq -r '.files | to_entries[] | "\(.value)  \(.key)"' wattle.json |
-    sha256sum --check --strict --quiet) >"$dir/out" 2>"$dir/err" || fail "hashes do not match"
-json "$note" '.files | keys | map(select(endswith("libonnxruntime.so.1.32.0"))) | length == 1'
+library=$runtimes/onnxruntime-1.32.0/lib/python3.11/site-packages/onnxruntime/capi/libonnxruntime.so.1.32.0
+(cd "$runtimes/onnxruntime-1.32.0" && sha256sum --check --strict --quiet wattle.sha256) >"$dir/out" 2>"$dir/err" ||
+    fail "hashes do not match"
+grep -q "  lib/.*/libonnxruntime.so.1.32.0\$" "$runtimes/onnxruntime-1.32.0/wattle.sha256" || fail "no hash of the library"
+json "$note" ".libraries == {\"libonnxruntime.so.1.32.0\": $(stat -c %s "$library")}"
+json "$note" '.file_count == 3 and (.hashes_sha256 | length == 64)'
 [ ! -e "$runtimes/onnxruntime-1.32.0/bin/pip" ] || fail "a script with the old place was left"
 [ -L "$runtimes/onnxruntime-1.32.0/bin/python" ] || fail "python is gone"
 for left in pip setuptools; do
@@ -96,12 +101,44 @@ expect 0 install onnxruntime==1.32.0
 in_out "was there already"
 [ ! -e "$FAKE_LOG" ] || fail "a second time something was run"
 
+# Damaged: not used for a run, and installed anew.
+damage() { # COMMAND TEXT: what is said when it is installed again
+    eval "$1"
+    rm -f "$FAKE_LOG"
+    expect 0 install onnxruntime
+    in_out "was damaged, installed anew"; in_err "onnxruntime-1.32.0 is damaged: $2"
+    [ -e "$FAKE_LOG" ] || fail "nothing was run"
+    (cd "$runtimes/onnxruntime-1.32.0" && sha256sum --check --strict --quiet wattle.sha256) || fail "still damaged"
+    only ./onnxruntime-1.32.0
+    expect 0 install onnxruntime
+    in_out "was there already"
+}
+truncate -s -9 "$library"
+expect 1 "$wattle" run resnet50 -r onnxruntime --dry-run
+in_err "damaged: libonnxruntime.so.1.32.0 has"; in_err "wattle runtimes install onnxruntime=1.32.0 repairs"
+truncate -s +9 "$library"
+expect 0 "$wattle" run resnet50 -r onnxruntime --dry-run
+damage "printf x | dd of=$library bs=1 seek=3000 conv=notrunc status=none" "lib/python3.11/site-packages/onnxruntime/capi/libonnxruntime.so.1.32.0 has changed"
+damage "rm $library" "lib/python3.11/site-packages/onnxruntime/capi/libonnxruntime.so.1.32.0 is missing"
+damage "echo >$note" "wattle.json is missing or cannot be read"
+damage "rm $note" "wattle.json is missing or cannot be read"
+damage "rm ${note%.json}.sha256" "wattle.sha256 is missing"
+damage "sed -i 1d ${note%.json}.sha256" "wattle.sha256 has changed"
+damage "jq 'del(.hashes_sha256)' $note >$dir/n; cp $dir/n $note" "wattle.json does not tell what the files were"
+echo >"$note"
+expect 0 "$wattle" runtimes
+in_out "not usable: damaged: wattle.json is missing or cannot be read; wattle runtimes install onnxruntime=1.32.0 repairs"
+FAKE_MODE=network expect 1 install onnxruntime
+only ./onnxruntime-1.32.0
+damage : "wattle.json is missing"
+
 # A package that pip knows by another name, of a longer version, with more beside it: one installation
 # under both versions, and what its Python part needs stays.
 expect 0 install pytorch --dry-run
 in_out "--report $runtimes/.pytorch-2.13.0.partial/pip-report.json torch==2.13.0 numpy onnx=="
 in_out "--no-deps onnx2torch=="
 ! grep -q -- --no-compile "$dir/out" || fail "Python code is not compiled"
+rm "$FAKE_LOG"
 expect 0 install pytorch
 in_out "$runtimes/pytorch-2.13.0+cpu: installed"
 [ "$(grep -c 'pip install' "$FAKE_LOG")" -eq 2 ] || fail "pip did not run twice"
@@ -146,7 +183,7 @@ json "$dir/rows.json" '.cells[0].error != null'
 
 # Remove: one of several must be named.
 expect 2 "$wattle" runtimes remove onnxruntime
-in_err "several versions: 1.31.1, 1.32.0, 1.9.0"
+in_err "more than once: 1.31.1, 1.32.0, 1.9.0"
 expect 0 "$wattle" runtimes remove onnxruntime=1.9.0 --dry-run
 in_out "rm -r $runtimes/onnxruntime-1.9.0"
 [ -e "$runtimes/onnxruntime-1.9.0" ] || fail "a dry run removes"
@@ -165,7 +202,19 @@ in_out "libopenvino_c.so.2641: linked"
 expect 0 "$wattle" runtimes link openvino "$dir/venv/"
 expect 0 "$wattle" runtimes
 [ "$(awk '$1 == "openvino" { print $2, $3 }' "$dir/out" | head -n 1)" = "2026.4.1 linked" ] || fail "no link"
-expect 0 "$wattle" runtimes remove openvino
+expect 0 install openvino
+expect 0 "$wattle" runtimes link openvino "$dir/venv"
+in_err "it goes before $runtimes/openvino-2026.4.1"
+expect 0 "$wattle" runtimes
+[ "$(awk '$1 == "openvino" { print $3 }' "$dir/out" | tr '\n' ' ')" = "linked private " ] || fail "no order"
+expect 0 "$wattle" runtimes unlink openvino --dry-run
+in_out "rm -r $runtimes/openvino-2026.4.1.link"
+expect 0 "$wattle" runtimes remove openvino=2026.4.1
+in_out "$runtimes/openvino-2026.4.1: removed"
+only ./openvino-2026.4.1.link
+expect 0 "$wattle" runtimes unlink openvino
+expect 2 "$wattle" runtimes unlink openvino
+in_err "openvino is not linked by wattle"
 [ -d "$dir/venv/lib" ] || fail "removing a link removed what it points to"
 expect 2 "$wattle" runtimes link openvino "$dir/none"
 in_err "there is no library of openvino below"
@@ -180,7 +229,7 @@ expect 2 install onnxrutime
 in_err "did you mean 'onnxruntime'?"
 expect 2 install
 expect 2 "$wattle" runtimes frobnicate
-in_err "it has: install, remove, link"
+in_err "it has: install, remove, link, unlink"
 for version in ../x 1/2 '' '1 2' -1 "$(printf '1\033')"; do
     expect 2 install "onnxruntime=$version"
 done
@@ -208,7 +257,7 @@ in_err "there is no program 'python3'"; in_err "apt-get install python3"
 only
 
 # A full disk (a file size limit): nothing stays.
-(ulimit -f 20; FAKE_BYTES=1000000 install onnxruntime) >"$dir/out" 2>"$dir/err" </dev/null &&
+(ulimit -f 20; install onnxruntime) >"$dir/out" 2>"$dir/err" </dev/null &&
     fail "a full disk goes unnoticed"
 only
 (ulimit -f 0; install onnxruntime) >"$dir/out" 2>"$dir/err" </dev/null && fail "no space at all goes unnoticed"
@@ -225,7 +274,8 @@ sleep 0.2
 grep -qs '^State:.*[RSD] (' "/proc/$(cat "$FAKE_LOG.pid")/status" && fail "a program that pip started still runs"
 only
 
-# Killed: what is left is hidden, and taken away by the next one.
+# Killed: what is left is hidden, and taken away by whichever comes next, once the pip that was left
+# has ended.
 rm -f "$FAKE_LOG.pid"
 FAKE_MODE=slow "$wattle" runtimes install onnxruntime >"$dir/out" 2>"$dir/err" </dev/null &
 pid=$!
@@ -234,10 +284,15 @@ kill -9 "$pid"; wait "$pid" 2>/dev/null
 only ./.onnxruntime-1.32.0.partial
 expect 0 "$wattle" runtimes
 in_out "not here"
-kill "$(cat "$FAKE_LOG.pid")"; sleep 0.3
-expect 0 install onnxruntime
-only ./onnxruntime-1.32.0
-expect 0 "$wattle" runtimes remove onnxruntime
+"$wattle" runtimes install openvino >"$dir/out" 2>"$dir/err" </dev/null &
+pid=$!
+for _ in $(seq 100); do [ -s "$dir/err" ] && break; sleep 0.05; done
+in_err "waiting for another wattle that installs or removes, or the pip that it has left"
+only ./.onnxruntime-1.32.0.partial
+kill "$(cat "$FAKE_LOG.pid")"
+wait "$pid" || fail "after a killed one it fails"
+only ./openvino-2026.4.1
+expect 0 "$wattle" runtimes remove openvino
 
 # Two at once: one waits, both succeed, pip runs once.
 rm -f "$FAKE_LOG"

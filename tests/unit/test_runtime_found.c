@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "test.h"
 
+#include <elf.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,16 +69,18 @@ static void write_text(const char *name, const char *text)
     write_file(name, text, strlen(text));
 }
 
-/* The header of this program, which is one for this machine; one byte changed makes another. */
+/* The header of this program, which is one for this machine, as if it had no segments; one byte
+ * changed makes another. */
 static void write_library(const char *name, int machine_byte)
 {
-    unsigned char header[64];
+    Elf64_Ehdr header;
     FILE *f = fopen("/proc/self/exe", "rb");
     assert_non_null(f);
-    assert_int_equal(fread(header, 1, sizeof header, f), sizeof header);
+    assert_int_equal(fread(&header, sizeof header, 1, f), 1);
     fclose(f);
-    header[18] = (unsigned char)(header[18] + machine_byte);
-    write_file(name, header, sizeof header);
+    header.e_machine = (Elf64_Half)(header.e_machine + machine_byte);
+    header.e_phnum = 0;
+    write_file(name, &header, sizeof header);
 }
 
 #define CAPI "lib/python3.11/site-packages/onnxruntime/capi/"
@@ -275,11 +278,11 @@ static void links_to_what_is_there(void **state)
     assert_non_null(strstr(e.text, "not a shared object"));
 
     char prefix[PATH_MAX];
-    assert_int_equal(install_remove(package_find("onnxruntime"), "", &o, prefix, &e), 0);
+    assert_int_equal(install_remove(package_find("onnxruntime"), "", 0, &o, prefix, &e), 0);
     search();
     assert_int_equal(count_of("onnxruntime"), 0);
     assert_int_equal(access(path_of("build/Linux/Release/libonnxruntime.so.1.33.0"), F_OK), 0);
-    assert_int_equal(install_remove(package_find("onnxruntime"), "", &o, prefix, &e), ERROR_USAGE);
+    assert_int_equal(install_remove(package_find("onnxruntime"), "", 0, &o, prefix, &e), ERROR_USAGE);
 }
 
 static void one_library_is_one_installation(void **state)
@@ -314,6 +317,105 @@ static void what_cannot_be_loaded_is_shown_with_its_reason(void **state)
     write_text("home/runtimes/onnxruntime-1.31.1/" CAPI "libonnxruntime.so.1.31.1", "\177ELF");
     search();
     assert_string_equal(item("onnxruntime", 0)->reason, "its library is not a shared object");
+}
+
+/* Cut off behind its header: mapping it would be a SIGBUS in the worker. */
+static void a_library_that_is_cut_off(void **state)
+{
+    static char bytes[64 + 2 * sizeof(Elf64_Phdr) + 100];
+    Elf64_Ehdr *header = (Elf64_Ehdr *)bytes;
+    Elf64_Phdr *segments = (Elf64_Phdr *)(bytes + 64);
+    const char *name = "system/libonnxruntime.so.1.21.0";
+    (void)state;
+    write_library(name, 0);
+    FILE *f = fopen(path_of(name), "rb");
+    assert_int_equal(fread(header, sizeof *header, 1, f), 1);
+    fclose(f);
+    header->e_phnum = 2;
+    header->e_phoff = 64;
+    header->e_phentsize = sizeof(Elf64_Phdr);
+    segments[0] = (Elf64_Phdr){.p_type = PT_LOAD, .p_filesz = sizeof bytes};
+    segments[1] = (Elf64_Phdr){.p_type = PT_LOAD, .p_offset = 200, .p_filesz = sizeof bytes - 200};
+    write_file(name, bytes, sizeof bytes);
+    search();
+    assert_true(item("onnxruntime", 0)->usable);
+    const size_t cuts[] = {sizeof bytes - 1, 64 + sizeof(Elf64_Phdr), 65};
+    for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
+        write_file(name, bytes, cuts[i]);
+        search();
+        assert_string_equal(item("onnxruntime", 0)->reason,
+                            "its library is cut off: the end of the file is missing");
+    }
+    segments[1].p_offset = UINT64_MAX;
+    write_file(name, bytes, sizeof bytes);
+    search();
+    assert_false(item("onnxruntime", 0)->usable);
+    header->e_phoff = UINT64_MAX - 10;
+    write_file(name, bytes, sizeof bytes);
+    search();
+    assert_false(item("onnxruntime", 0)->usable);
+}
+
+/* By what was recorded, before the library is loaded. */
+static void damaged_installations_say_so(void **state)
+{
+    (void)state;
+    write_library("home/runtimes/onnxruntime-1.31.1/x/libonnxruntime.so.1.31.1", 0);
+    write_text("home/runtimes/onnxruntime-1.31.1/x/libother.so", "12345");
+    write_text("home/runtimes/onnxruntime-1.31.1/wattle.json",
+               "{\"package\":\"onnxruntime\",\"version\":\"1.31.1\",\"linked\":false,"
+               "\"library\":\"x/libonnxruntime.so.1.31.1\","
+               "\"libraries\":{\"libonnxruntime.so.1.31.1\":64,\"libother.so\":5}}");
+    search();
+    assert_true(item("onnxruntime", 0)->usable);
+    write_text("home/runtimes/onnxruntime-1.31.1/x/libother.so", "1234");
+    search();
+    refuse("onnxruntime", "", ERROR_UNSUPPORTED, "runtime onnxruntime 1.31.1 cannot be used: damaged: "
+           "libother.so has 4 bytes, recorded are 5; wattle runtimes install onnxruntime=1.31.1 "
+           "repairs", "");
+    unlink(path_of("home/runtimes/onnxruntime-1.31.1/x/libother.so"));
+    search();
+    assert_non_null(strstr(item("onnxruntime", 0)->reason, "damaged: libother.so is missing"));
+    static const char *const notes[] = {"", "{", "{\"package\":\"onnxruntime\"}"};
+    for (size_t i = 0; i < sizeof notes / sizeof *notes; i++) {
+        write_text("home/runtimes/onnxruntime-1.31.1/wattle.json", notes[i]);
+        search();
+        assert_string_equal(item("onnxruntime", 0)->version, "1.31.1");
+        assert_string_equal(item("onnxruntime", 0)->reason, "damaged: wattle.json is missing or "
+                            "cannot be read; wattle runtimes install onnxruntime=1.31.1 repairs");
+    }
+    write_text("home/runtimes/openvino-2026.4.1.link/other", "");
+    search();
+    assert_string_equal(item("openvino", 0)->reason, "damaged: wattle.json is missing or cannot be "
+                        "read; wattle runtimes unlink openvino=2026.4.1 forgets it");
+}
+
+/* What was linked goes before what was installed of the same version, and not of a newer one. */
+static void a_link_goes_first(void **state)
+{
+    const struct install_options o = {0};
+    const struct package *p = package_find("onnxruntime");
+    char path[PATH_MAX];
+    (void)state;
+    write_private("onnxruntime", "1.31.1");
+    write_private("onnxruntime", "1.31.2");
+    write_library("build/libonnxruntime.so.1.31.1", 0);
+    assert_int_equal(install_link(p, path_of("build"), &o, path, &e), 0);
+    search();
+    assert_string_equal(item("onnxruntime", 0)->version, "1.31.2");
+    assert_string_equal(item("onnxruntime", 1)->origin, "linked");
+    assert_ptr_equal(pick("onnxruntime@1.31.1", ""), item("onnxruntime", 1));
+    assert_int_equal(install_remove(p, "", 0, &o, path, &e), ERROR_USAGE);
+    assert_string_equal(e.text,
+                        "onnxruntime is there more than once: 1.31.1, 1.31.1 (linked), 1.31.2");
+    assert_int_equal(install_remove(p, "1.31.2", 1, &o, path, &e), ERROR_USAGE);
+    assert_string_equal(e.text, "onnxruntime 1.31.2 is not linked by wattle");
+    assert_int_equal(install_remove(p, "1.31.1", 0, &o, path, &e), 0); /* the installed one */
+    search();
+    assert_string_equal(item("onnxruntime", 1)->origin, "linked");
+    assert_int_equal(install_remove(p, "", 1, &o, path, &e), 0);
+    search();
+    assert_int_equal(count_of("onnxruntime"), 1);
 }
 
 static void plug_ins_are_no_runtimes(void **state)
@@ -394,7 +496,7 @@ static void links_to_pytorch(void **state)
         assert_int_equal(install_link(p, path_of(folders[i]), &o, path, &e), 0);
         assert_string_equal(path, path_of(TORCH "/lib/libtorch_cpu.so"));
         assert_int_equal(access(path_of("home/runtimes/pytorch-2.13.0+cpu.link"), F_OK), 0);
-        assert_int_equal(install_remove(p, "2.13.0", &o, prefix, &e), 0);
+        assert_int_equal(install_remove(p, "2.13.0", 0, &o, prefix, &e), 0);
     }
     write_library("libtorch/lib/libtorch_cpu.so", 0);
     write_text("libtorch/build-version", "2.12.1+cu130\n");
@@ -464,6 +566,9 @@ int main(void)
         TEST(links_to_what_is_there),
         TEST(one_library_is_one_installation),
         TEST(what_cannot_be_loaded_is_shown_with_its_reason),
+        TEST(a_library_that_is_cut_off),
+        TEST(damaged_installations_say_so),
+        TEST(a_link_goes_first),
         TEST(plug_ins_are_no_runtimes),
         TEST(the_python_of_a_library),
         TEST(links_to_pytorch),

@@ -11,10 +11,10 @@
 #include "runtime/ort_api.h"
 #include "worker/worker.h"
 
+#include "installed.h"
 #include "window_probe.h"
 
 #include <dirent.h>
-#include <glob.h>
 #include <limits.h>
 #include <math.h>
 #include <string.h>
@@ -644,21 +644,6 @@ static void openvino_refusals(void **context)
 
 /* --- set up ----------------------------------------------------------------------------------- */
 
-static void find_library(const char *variable, const char *package, char out[PATH_MAX])
-{
-    const char *given = getenv(variable);
-    char pattern[PATH_MAX], wattle_home[PATH_MAX];
-    glob_t found;
-    snprintf(out, PATH_MAX, "%s", given ? given : "");
-    if (given || file_home(wattle_home, &err))
-        return;
-    snprintf(pattern, sizeof pattern, "%s/runtimes/%s-[0-9]*/lib/python3*/site-packages/"
-             "onnxruntime/capi/libonnxruntime.so.1.*", wattle_home, package);
-    if (glob(pattern, 0, NULL, &found) == 0)
-        snprintf(out, PATH_MAX, "%s", found.gl_pathv[found.gl_pathc - 1]);
-    globfree(&found);
-}
-
 static int setup(void **context)
 {
     if (probe_setup(context))
@@ -688,8 +673,8 @@ int main(int argc, char **argv)
 {
     if (argc == 2 && !strcmp(argv[1], "worker"))
         return worker_child_main();
-    find_library("WATTLE_TEST_ONNXRUNTIME", "onnxruntime", ort_library);
-    find_library("WATTLE_TEST_ONNXRUNTIME_OPENVINO", "onnxruntime-openvino", openvino_library);
+    installed_library("WATTLE_TEST_ONNXRUNTIME", "onnxruntime", ort_library);
+    installed_library("WATTLE_TEST_ONNXRUNTIME_OPENVINO", "onnxruntime-openvino", openvino_library);
     if (!ort_library[0]) {
         puts("no ONNX Runtime: `wattle runtimes install onnxruntime` makes one for these tests");
         return 77;

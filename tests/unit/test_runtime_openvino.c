@@ -9,6 +9,7 @@
 #include "runtime/adapters.h"
 #include "worker/worker.h"
 
+#include "installed.h"
 #include "window_probe.h"
 
 #include <glob.h>
@@ -515,29 +516,7 @@ static void window_is_silent(void **context)
     assert_int_equal(c.writes, 0);
 }
 
-/* --- finding OpenVINO ------------------------------------------------------------------------- */
-
-static int find_library(void)
-{
-    char pattern[PATH_MAX], home[PATH_MAX];
-    glob_t found;
-    const char *given = getenv("WATTLE_TEST_OPENVINO");
-    if (given && *given) {
-        snprintf(library, sizeof library, "%s", given);
-        return 1;
-    }
-    if (file_home(home, &err))
-        return 0;
-    snprintf(pattern, sizeof pattern,
-             "%s/runtimes/openvino-*/lib*/python3*/site-packages/openvino/libs/libopenvino_c.so.*",
-             home);
-    int there = !glob(pattern, 0, NULL, &found);
-    if (there) {
-        snprintf(library, sizeof library, "%s", found.gl_pathv[found.gl_pathc - 1]);
-        globfree(&found);
-    }
-    return there;
-}
+/* --- set up ----------------------------------------------------------------------------------- */
 
 static int setup(void **context)
 {
@@ -579,7 +558,8 @@ int main(int argc, char **argv)
     printf("skipped: OpenVINO loads TBB with RTLD_DEEPBIND, which AddressSanitizer refuses\n");
     return SKIPPED;
 #endif
-    if (!find_library()) {
+    installed_library("WATTLE_TEST_OPENVINO", "openvino", library);
+    if (!*library) {
         printf("skipped: no OpenVINO in $WATTLE_HOME/runtimes, nor $WATTLE_TEST_OPENVINO\n");
         return SKIPPED;
     }
