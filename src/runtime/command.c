@@ -179,8 +179,14 @@ static int judge(int status, const char *program, struct error *e)
                      WEXITSTATUS(status));
 }
 
-int command_run(const char *const *argv, const struct install_options *o, int lock,
+int command_run(const char *const *argv, const struct install_options *o,
                 struct command_output *out, struct error *e)
+{
+    return command_run_locked(argv, o, -1, out, e);
+}
+
+int command_run_locked(const char *const *argv, const struct install_options *o, int lock,
+                       struct command_output *out, struct error *e)
 {
     struct command c = {.out = out, .options = o, .lock = lock};
     int fds[2], status = 0;

@@ -152,7 +152,7 @@ static int command(struct install_job *j, const struct arguments *a, struct comm
         return 0;
     }
     int result = note_command(j, a, e);
-    return result ? result : command_run(a->list, j->options, j->lock, out, e);
+    return result ? result : command_run_locked(a->list, j->options, j->lock, out, e);
 }
 
 static int make_environment(struct install_job *j, struct error *e)
