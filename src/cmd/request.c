@@ -440,6 +440,11 @@ static int parse_durations(struct request *r, const struct option_list *options,
         if (result)
             return result;
     }
+    const char *gap = options_last(options, OPTION_GAP, "0");
+    if (r->gap_ns && strspn(gap, ".0123456789") == strlen(gap)) {
+        error_set(e, ERROR_USAGE, "gap '%s' has no unit", gap);
+        return error_hint(e, "as in --gap 20ms; a bare number would be seconds");
+    }
     if (r->measure.warmup_min_ns > r->measure.warmup_max_ns)
         r->measure.warmup_min_ns = r->measure.warmup_max_ns;
     return 0;
@@ -512,6 +517,9 @@ static int parse_words(struct request *r, const struct option_list *options, str
         return error_set(e, ERROR_USAGE, "--require '%s' is not known; it takes: measured", require);
     r->require_measured = r->measure.require_measured = require != NULL;
     r->verify = options_given(options, OPTION_VERIFY);
+    if (r->verify && options_given(options, OPTION_EXPECT))
+        return error_set(e, ERROR_USAGE, "--verify and --expect each say what the outputs are "
+                         "compared with: give one of them");
     return 0;
 }
 

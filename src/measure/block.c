@@ -15,6 +15,7 @@ enum {
     TREND_POINTS = 40,   /* a warm-up round is judged by the medians of this many equal parts */
     LATENCY_MAX = 1 << 20,
 };
+#define PAUSES_MAX_NS (7 * 24 * 3600 * NS_PER_S)
 
 /* A slope is a slope when it is significant and moves the latency by more than this over a round. */
 static const double TREND_P = 0.05, TREND_CHANGE = 0.02;
@@ -87,12 +88,14 @@ static int warmup_round(struct session *s, uint64_t min_ns, struct record *r, ui
                         int *trend, struct error *e)
 {
     uint64_t max_ns = s->options->warmup_max_ns;
-    json_t *command = json_pack("{s:s, s:i, s:I, s:I}", "op", "warmup", "min_runs", WARMUP_RUNS,
+    json_t *command = json_pack("{s:s, s:i, s:I, s:I, s:I}", "op", "warmup", "min_runs", WARMUP_RUNS,
                                 "min_ns", (json_int_t)min_ns, "max_ns",
-                                (json_int_t)(max_ns > min_ns ? max_ns : min_ns));
+                                (json_int_t)(max_ns > min_ns ? max_ns : min_ns), "gap_ns",
+                                (json_int_t)s->cell->gap_ns);
     json_t *reply = NULL;
     uint64_t wall_ns = 0, runs = 0;
-    int result = command ? session_call(s, command, max_ns, &reply, e) : error_memory(e);
+    int result = command ? session_call(s, command, max_ns + s->cell->gap_ns, &reply, e)
+                         : error_memory(e);
     if (!result)
         result = reply_u64(reply, "wall_ns", &wall_ns, e);
     json_decref(reply);
@@ -203,11 +206,17 @@ static int keep_latencies(struct worker *w, struct record *r, struct error *e)
                      (unsigned long long)r->runs, (unsigned long long)runs);
 }
 
-static uint64_t window_max_ns(const struct measure_options *o)
+/* The pauses between the fewest runs are no reason to cut the window. */
+static uint64_t window_max_ns(const struct session *s)
 {
+    const struct measure_options *o = s->options;
+    uint64_t pauses_ns;
     if (o->max_ns)
         return o->max_ns;
-    return 10 * o->duration_ns > 60 * NS_PER_S ? 10 * o->duration_ns : 60 * NS_PER_S;
+    if (__builtin_mul_overflow(o->min_runs, s->cell->gap_ns, &pauses_ns) || pauses_ns > PAUSES_MAX_NS)
+        pauses_ns = PAUSES_MAX_NS;
+    return pauses_ns +
+           (10 * o->duration_ns > 60 * NS_PER_S ? 10 * o->duration_ns : 60 * NS_PER_S);
 }
 
 /* From "go" to "done" the parent only sleeps, waking to poll the meters. */
@@ -220,8 +229,8 @@ static int go(struct session *s, struct meter_set *meters, struct record *r, str
     json_t *command = json_pack("{s:s}", "op", "go");
     int result = command ? worker_send(s->worker, command, e) : error_memory(e);
     if (!result)
-        result = worker_receive(s->worker, window_max_ns(o) + o->timeout_ns, meters->tick_ns,
-                                meters_sample, meters, &reply, e);
+        result = worker_receive(s->worker, window_max_ns(s) + s->cell->gap_ns + o->timeout_ns,
+                                meters->tick_ns, meters_sample, meters, &reply, e);
     int unmeasured = meters_end(meters, result ? NULL : e);
     host_noise_read(&r->noise_after, o->sysroot ? o->sysroot : "");
     if (!result)
@@ -241,7 +250,7 @@ static int window(struct session *s, struct record *r, struct error *e)
     const struct measure_options *o = s->options;
     json_t *command = json_pack("{s:s, s:I, s:I, s:I, s:I}", "op", "window", "min_runs",
                                 (json_int_t)o->min_runs, "min_ns", (json_int_t)o->duration_ns,
-                                "max_ns", (json_int_t)window_max_ns(o), "gap_ns",
+                                "max_ns", (json_int_t)window_max_ns(s), "gap_ns",
                                 (json_int_t)s->cell->gap_ns);
     int result = command ? session_call(s, command, 0, NULL, e) : error_memory(e);
     if (result)

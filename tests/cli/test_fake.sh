@@ -34,6 +34,15 @@ in_err "signal 9"
 expect 3 fake --provider-option exit_at_run=1
 nothing_runs
 
+# Pauses are in the warm-up as in the window, and no time limit counts them.
+gap() { fake --store "$dir/gap.db" --json "$dir/g.json" "$@"; }
+expect 0 gap --gap 50ms --warmup 200ms --duration 200ms --min-runs 2
+json "$dir/g.json" '.cells[0].blocks[0] | .warmup.runs <= 12 and .warmup.runs >= 3 and .runs <= 6'
+expect 0 gap --gap 1s --warmup 100ms --timeout 300ms --duration 100ms --min-runs 2
+expect 2 gap --gap 20
+in_err "gap '20' has no unit"; in_err "--gap 20ms"
+expect 0 gap --gap 0
+
 # Outputs that differ: exit 5, the first differing element is named, and the row is not ranked.
 expect 5 fake --provider cpu,wrong --json "$dir/w.json"
 in_out "DIFFER"; in_out "y[0,7]"

@@ -80,6 +80,7 @@ no "has no input for tensor 0 ('z')" -b 2 --input z=x.npy
 no "has no input for tensor 1" -b 2 --input x.npy --input y.npy
 no "'nowhere.npy': it is not there" --input nowhere.npy
 no "neither .npy, .npz, .pb nor a folder" --input "$here/lib.sh"
+no "give one of them" -b 2 --expect y.npy --verify
 no "--shape and --input differ" -b 2 --input x.npy --shape x=2x3
 expect 1 run -b 2 --input big.npy; in_err "big-endian"; in_err "newbyteorder"
 expect 1 run -b 2 --input columns.npy; in_err "Fortran"; in_err "ascontiguousarray"
