@@ -34,7 +34,8 @@ static const struct command all[] = {
         .operands = "[ACTION...]",
         .summary = "list, install, remove, link and unlink runtimes",
         .details = "Without an action: every runtime that is known or found, with its version, "
-                   "place, providers and library, or the reason why it cannot be used.\n\n"
+                   "place, size, providers and library, or the reason why it cannot be used; "
+                   "OpenVINO is asked for its devices.\n\n"
                    "install NAME[=VERSION]...  with pip, into a folder of its own below "
                    "$WATTLE_HOME/runtimes; several versions can lie side by side. One that is there is "
                    "compared with the hashes in its wattle.sha256, and installed anew if damaged.\n"

@@ -20,37 +20,65 @@ enum { PIP_ARGUMENT_MAX = 48, INDENT = 4, GPU_TEXT_MAX = 1024 };
 
 static void print_providers(const struct found *f)
 {
-    for (size_t i = 0; i < f->provider_count; i++)
+    size_t i = 0;
+    for (; i < f->provider_count && !f->absent[i]; i++)
         printf("%s%s", i ? "," : "", f->providers[i]);
+    if (i == f->provider_count)
+        return;
+    printf("%s", i ? " (" : "- (");
+    for (size_t first = i; i < f->provider_count; i++)
+        printf("%s%s", i > first ? "," : "", f->providers[i]);
+    printf(": no device)");
 }
 
-static void print_found(const struct found *f)
+static void print_devices(const struct found *f)
+{
+    char text[FOUND_DEVICES_MAX], line[FOUND_DEVICES_MAX];
+    if (found_devices(f, text))
+        printf("%*sdevices: %s\n", INDENT, "", format_utf8(text, 1, line, sizeof line));
+}
+
+/* -r can name only the first one of a version. */
+static int is_hidden(const struct found_list *list, const struct found *f)
+{
+    for (const struct found *g = list->items; g < f; g++)
+        if (*f->package && g->usable && !strcmp(g->package, f->package) &&
+            !strcmp(g->version, f->version))
+            return 1;
+    return 0;
+}
+
+static void print_found(const struct found_list *list, const struct found *f)
 {
     char name[72], size[16] = "-";
     const char *variant = found_variant(f);
     const struct package *p = package_find(f->package);
+    uint64_t bytes = found_bytes(f);
     if (p && p->plugin)
         snprintf(name, sizeof name, "%s", p->name);
     else
         snprintf(name, sizeof name, "%s%s%s", f->adapter->name, *variant ? ":" : "", variant);
-    if (f->bytes)
-        text_bytes(f->bytes, size);
-    printf("%-22s %-10s %-9s %10s  ", name, f->version, f->origin, size);
+    if (bytes)
+        text_bytes(bytes, size);
+    printf("%-22s %-12s %-9s %10s  ", name, f->version, f->origin, size);
     if (f->usable)
         print_providers(f);
     else
         printf("%s: %s", p && p->plugin ? "-" : "not usable", f->reason);
-    putchar('\n');
+    puts(is_hidden(list, f) ? "  never chosen: the one above is of the same version" : "");
     if (f->library[0])
         printf("%*s%s\n", INDENT, "", f->library);
+    print_devices(f);
 }
 
 void runtimes_print_found(const struct found_list *list)
 {
-    printf("%-22s %-10s %-9s %10s  %s\n", "RUNTIME", "VERSION", "FROM", "SIZE", "PROVIDERS");
+    printf("%-22s %-12s %-9s %10s  %s\n", "RUNTIME", "VERSION", "FROM", "SIZE", "PROVIDERS");
     for (size_t i = 0; i < list->count; i++)
-        if (!list->items[i].adapter->hidden)
-            print_found(&list->items[i]);
+        if (!list->items[i].adapter->hidden) {
+            print_found(list, &list->items[i]);
+            fflush(stdout); /* a device may make the next one wait */
+        }
 }
 
 void runtimes_print_gpus(void)

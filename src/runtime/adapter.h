@@ -118,6 +118,9 @@ struct adapter {
      * reason when it is not known, an empty one when the model uses none. NULL: uses none, or has
      * no way to tell. */
     int (*device_memory)(void *state, uint64_t *bytes, char reason[ADAPTER_REASON_MAX]);
+    /* The devices that the installation's library finds, on one line for people. Loads it: runs in a
+     * process of its own that ends then (found_devices). NULL: not asked. */
+    int (*devices)(const char *library, char *text, size_t size, struct error *e);
     /* The clock that times this runtime, in ns; NULL is CLOCK_MONOTONIC. Only the fake runtime has
      * its own, so that tests know every latency to the nanosecond. */
     uint64_t (*now_ns)(void *state);

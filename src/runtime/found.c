@@ -27,10 +27,12 @@ static int has_provider(const struct found *f, const char *name)
     return 0;
 }
 
-static void add_provider(struct found *f, const char *name)
+static void add_provider(struct found *f, const char *name, int absent)
 {
-    if (f->provider_count < FOUND_PROVIDER_MAX && !has_provider(f, name))
-        snprintf(f->providers[f->provider_count++], sizeof f->providers[0], "%s", name);
+    if (f->provider_count == FOUND_PROVIDER_MAX || has_provider(f, name))
+        return;
+    f->absent[f->provider_count] = absent;
+    snprintf(f->providers[f->provider_count++], sizeof f->providers[0], "%s", name);
 }
 
 static int file_beside(const struct found *f, const char *name)
@@ -49,20 +51,32 @@ static int provides(const struct found *f, const struct package_provider *p)
     return !p->file || file_beside(f, p->file);
 }
 
-static int has_nvidia(void)
+static int lacks_device(const struct package_provider *p)
 {
-    return !access("/dev/nvidiactl", F_OK);
+    for (const char *list = p->devices; list && *list; list += strcspn(list, " "),
+                    list += *list == ' ') {
+        char pattern[64];
+        struct locate_paths paths;
+        snprintf(pattern, sizeof pattern, "%.*s", (int)strcspn(list, " "), list + 1);
+        int failed = locate_glob("", pattern, &paths, NULL), there = paths.count > 0;
+        locate_free(&paths);
+        if (failed || there)
+            return 0;
+    }
+    return p->devices != NULL;
 }
 
-/* The package's own provider first, unless what it needs is not there: then the CPU. */
+/* The package's own provider first, and last those whose device is not here. */
 static void find_providers(struct found *f, const struct package *p)
 {
-    int useless = p->provider && !strcmp(p->provider, "cuda") && !has_nvidia();
-    for (int pass = useless; pass < 2; pass++)
-        for (const struct package_provider *v = p->providers; v->name; v++)
-            if (provides(f, v) && (pass == 1 || !strcmp(v->name, p->provider)))
-                add_provider(f, v->name);
-    f->default_count = f->provider_count > 0;
+    enum { OWN, OTHER, ABSENT, PASSES };
+    for (int pass = OWN; pass < PASSES; pass++)
+        for (const struct package_provider *v = p->providers; v->name; v++) {
+            int absent = lacks_device(v), own = p->provider && !strcmp(v->name, p->provider);
+            if (provides(f, v) && (absent ? ABSENT : own ? OWN : OTHER) == pass)
+                add_provider(f, v->name, absent);
+        }
+    f->default_count = f->provider_count > 0 && !f->absent[0];
 }
 
 static int add(struct found_list *list, const struct found *f, struct error *e)
@@ -257,7 +271,7 @@ static int search_built_in(struct found_list *list, struct error *e)
         snprintf(f.version, sizeof f.version, "%s", probe.version);
         snprintf(f.reason, sizeof f.reason, "%s", probe.reason);
         for (const char *const *p = all[i]->providers; *p; p++)
-            add_provider(&f, *p);
+            add_provider(&f, *p, 0);
         result = add(list, &f, e);
     }
     return result;

@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { FOUND_PROVIDER_MAX = 16 };
+enum { FOUND_PROVIDER_MAX = 16, FOUND_DEVICES_MAX = 512 };
 
 struct found {
     const struct adapter *adapter;
@@ -23,7 +23,9 @@ struct found {
     char version[32];          /* "1.24.1" */
     char library[PATH_MAX];
     char origin[16];           /* "built in", "private", "linked", "python", "system" */
-    char providers[FOUND_PROVIDER_MAX][24]; /* by the files beside the library */
+    char providers[FOUND_PROVIDER_MAX][24]; /* by the files beside the library, those that
+                                               can be used first */
+    int absent[FOUND_PROVIDER_MAX];         /* 1: it needs a device that is not here */
     size_t provider_count;
     size_t default_count;      /* the first ones: measured when no --provider is given */
     uint64_t bytes;            /* of the prefix; 0 unknown */
@@ -65,5 +67,12 @@ const struct found *found_pick(const struct found_list *list, const struct runti
  * system's Python): its own, with site "", or else one of $PATH, that needs site on PYTHONPATH.
  * ERROR_UNSUPPORTED when the library is not part of one or there is no Python. */
 int found_python(const char *library, char python[PATH_MAX], char site[PATH_MAX], struct error *e);
+
+/* The devices that its library finds, on one line for people, or why they are not known; the library
+ * is asked in a short-lived process. 0 when there is nothing to ask. */
+int found_devices(const struct found *f, char text[FOUND_DEVICES_MAX]);
+/* What it takes on the disk, in bytes: its folder, or its package in a site-packages folder, or its
+ * library; 0 when built in or not there. */
+uint64_t found_bytes(const struct found *f);
 
 #endif

@@ -496,4 +496,5 @@ const struct adapter adapter_openvino = {
     .run = run,
     .output = output,
     .unload = unload,
+    .devices = ov_devices,
 };

@@ -2,30 +2,35 @@
 
 #include <string.h>
 
+/* Inside WSL all GPUs and NPUs are behind one device. */
+#define NVIDIA "/dev/nvidiactl /dev/dxg"
+#define RENDER "/dev/dri/renderD* /dev/dxg"
+#define ACCEL "/dev/accel/accel* /dev/dxg"
+
 static const struct package_provider onnxruntime_providers[] = {
-    {"cpu", NULL, 0},
-    {"openvino", "libonnxruntime_providers_openvino.so", 0},
-    {"cuda", "libonnxruntime_providers_cuda.so", 0},
-    {"tensorrt", "libonnxruntime_providers_tensorrt.so", 0},
-    {"dnnl", "libonnxruntime_providers_dnnl.so", 0},
-    {"xnnpack", NULL, 1},
-    {NULL, NULL, 0},
+    {"cpu", NULL, 0, NULL},
+    {"openvino", "libonnxruntime_providers_openvino.so", 0, NULL},
+    {"cuda", "libonnxruntime_providers_cuda.so", 0, NVIDIA},
+    {"tensorrt", "libonnxruntime_providers_tensorrt.so", 0, NVIDIA},
+    {"dnnl", "libonnxruntime_providers_dnnl.so", 0, NULL},
+    {"xnnpack", NULL, 1, NULL},
+    {NULL, NULL, 0, NULL},
 };
 
 static const struct package_provider openvino_providers[] = {
-    {"cpu", NULL, 0},
-    {"gpu", "libopenvino_intel_gpu_plugin.so", 0},
-    {"npu", "libopenvino_intel_npu_plugin.so", 0},
-    {NULL, NULL, 0},
+    {"cpu", NULL, 0, NULL},
+    {"gpu", "libopenvino_intel_gpu_plugin.so", 0, RENDER},
+    {"npu", "libopenvino_intel_npu_plugin.so", 0, ACCEL},
+    {NULL, NULL, 0, NULL},
 };
 
 static const struct package_provider pytorch_providers[] = {
-    {"cpu", NULL, 0},
-    {"cuda", "libtorch_cuda.so", 0},
-    {NULL, NULL, 0},
+    {"cpu", NULL, 0, NULL},
+    {"cuda", "libtorch_cuda.so", 0, NVIDIA},
+    {NULL, NULL, 0, NULL},
 };
 
-static const struct package_provider no_providers[] = {{NULL, NULL, 0}};
+static const struct package_provider no_providers[] = {{NULL, NULL, 0, NULL}};
 
 /* These libraries stand alone: what their Python modules want besides is left out. */
 static const char *const alone[] = {"--no-deps", NULL};

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define API __attribute__((visibility("default")))
 
@@ -144,6 +145,10 @@ API int ov_core_get_available_devices(const void *core, struct devices *d)
     if (fails("core_get_available_devices"))
         return -1;
     snprintf(list, sizeof list, "%s", setting("FAKE_OV_DEVICES", "CPU"));
+    if (!strcmp(list, "crash"))
+        abort();
+    while (!strcmp(list, "hang"))
+        pause();
     d->names = object(8 * sizeof *d->names);
     for (char *p = strtok_r(list, ",", &rest); p; p = strtok_r(NULL, ",", &rest))
         d->names[d->count++] = text(p);

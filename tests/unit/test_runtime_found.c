@@ -520,6 +520,50 @@ static void a_build_of_a_version(void **state)
     assert_null(pick("onnxruntime@1.31.1+o", ""));
 }
 
+static int is_absent(const struct found *f, const char *provider)
+{
+    for (size_t i = 0; i < f->provider_count; i++)
+        if (!strcmp(f->providers[i], provider))
+            return f->absent[i];
+    fail_msg("no provider %s", provider);
+    return -1;
+}
+
+/* What has no device here is known and not offered: the last one, never measured unasked. */
+static void providers_without_their_device(void **state)
+{
+    (void)state;
+    int nvidia = !access("/dev/nvidiactl", F_OK) || !access("/dev/dxg", F_OK);
+    write_private("onnxruntime-gpu", "1.31.1");
+    write_library("home/runtimes/onnxruntime-gpu-1.31.1/" CAPI "libonnxruntime_providers_cuda.so", 0);
+    search();
+    const struct found *f = item("onnxruntime-gpu", 0);
+    assert_int_equal(f->provider_count, 2);
+    assert_int_equal(is_absent(f, "cuda"), !nvidia);
+    assert_int_equal(is_absent(f, "cpu"), 0);
+    assert_string_equal(f->providers[0], nvidia ? "cuda" : "cpu");
+    assert_int_equal(f->default_count, 1);
+    assert_ptr_equal(pick("onnxruntime", "cuda"), f); /* asked for all the same: the runtime says why */
+}
+
+/* The package's folder in a site-packages folder, else only the library. */
+static void what_it_takes_on_the_disk(void **state)
+{
+    (void)state;
+    write_private("onnxruntime", "1.31.1");
+    make_program("python/bin/python3");
+    write_library(SITE "openvino/libs/libopenvino_c.so.2641", 0);
+    write_text(SITE "openvino/frontend/x.py", "12345");
+    write_text(SITE "other/x.py", "12345");
+    write_text(SITE "openvino-2026.4.1.dist-info/METADATA", "12345");
+    write_library("system/libonnxruntime.so.1.21.0", 0);
+    search();
+    assert_int_equal(found_bytes(item("onnxruntime", 0)), 1000);
+    assert_int_equal(found_bytes(item("onnxruntime", 1)), 64);
+    assert_int_equal(found_bytes(item("openvino", 0)), 69);
+    assert_int_equal(found_bytes(pick("builtin", "")), 0);
+}
+
 static void hostile_notes_are_passed_over(void **state)
 {
     static const char *const notes[] = {
@@ -573,6 +617,8 @@ int main(void)
         TEST(the_python_of_a_library),
         TEST(links_to_pytorch),
         TEST(a_build_of_a_version),
+        TEST(providers_without_their_device),
+        TEST(what_it_takes_on_the_disk),
         TEST(hostile_notes_are_passed_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
 #include "test.h"
 
 #include "runtime/adapters.h"
+#include "runtime/found.h"
 #include "runtime/ov_api.h"
 
 #include <dlfcn.h>
@@ -291,6 +292,37 @@ static void devices_other_than_the_cpu(void **context)
     set("FAKE_OV_DEVICES", NULL);
 }
 
+/* Asked in a process of its own, which may fail as it likes. */
+static void devices_for_people(void **context)
+{
+    (void)context;
+    struct found f = {.adapter = &adapter_openvino, .usable = 1};
+    const struct {
+        const char *devices, *fail, *text;
+    } cases[] = {
+        {"CPU,GPU.0", NULL, "CPU (fake device), GPU.0 (fake device)"},
+        {"CPU", "core_get_property", "CPU"},
+        {",", NULL, "none"},
+        {"CPU", "core_get_available_devices", "not known: OpenVINO cannot list its devices"},
+        {"CPU", "core_create", "not known: OpenVINO cannot be started"},
+        {"crash", NULL, "not known: its library crashes when it is asked"},
+    };
+    snprintf(f.library, sizeof f.library, "%s", library);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[FOUND_DEVICES_MAX];
+        set("FAKE_OV_DEVICES", cases[i].devices);
+        set("FAKE_OV_FAIL", cases[i].fail);
+        assert_true(found_devices(&f, text));
+        if (strncmp(text, cases[i].text, strlen(cases[i].text)) != 0)
+            fail_msg("%s, not %s", text, cases[i].text);
+    }
+    set("FAKE_OV_DEVICES", NULL);
+    set("FAKE_OV_FAIL", NULL);
+    char text[FOUND_DEVICES_MAX];
+    f.usable = 0;
+    assert_false(found_devices(&f, text));
+}
+
 /* One object for each address, made the first time; and no call at all for the same one again. */
 static void addresses_are_bound_once(void **context)
 {
@@ -437,6 +469,7 @@ int main(void)
         cmocka_unit_test(output_sized_by_a_run),
         cmocka_unit_test(settings_that_differ),
         cmocka_unit_test(devices_other_than_the_cpu),
+        cmocka_unit_test(devices_for_people),
         cmocka_unit_test(addresses_are_bound_once),
         cmocka_unit_test(addresses_without_end),
         cmocka_unit_test(shapes_by_name),
