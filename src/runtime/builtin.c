@@ -2,22 +2,13 @@
 #include "runtime/adapters.h"
 
 #include "base/text.h"
+#include "runtime/openmp.h"
 
 #include <wattle/engine.h>
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* libgomp's idle threads look GOMP_SPINCOUNT times for work before they sleep. Without any spinning
- * each of the 50 or so parallel regions of one inference pays for waking a thread; with the default
- * a core stays busy for milliseconds after a request. "short" is this many looks, about 0.25 ms: they
- * bridge the serial part between two layers and are over before the next request. bench/SPEED.md has
- * figures. Threads are not bound to CPUs (OMP_PROC_BIND), because no other runtime's are by default. */
-#define SPIN_COUNT_BETWEEN_LAYERS "10000"
-/* One look (a load and a pause instruction) takes 10 to 40 ns on the x86 cores of the last years,
- * 25 measured on an AMD Zen 3: it turns a wish in microseconds into a count, which is recorded. */
-enum { SPIN_LOOK_NS = 25, SPIN_MAX_US = 1000000 };
 
 struct builtin {
     struct wattle_engine *engine;
@@ -63,43 +54,10 @@ static void probe(struct adapter_probe *out)
     snprintf(out->library, sizeof out->library, "%s", "built in");
 }
 
-/* "default" -> none set, microseconds -> that many looks. */
-static int spin_count(const char *spin, char text[24], struct error *e)
-{
-    int64_t us;
-    text[0] = '\0';
-    if (!strcmp(spin, "short") || !strcmp(spin, "off")) {
-        snprintf(text, 24, "%s", *spin == 's' ? SPIN_COUNT_BETWEEN_LAYERS : "0");
-        return 0;
-    }
-    if (!strcmp(spin, "default"))
-        return 0;
-    int code = text_to_int(spin, "spin (short, off, default or microseconds)", 0, SPIN_MAX_US, &us, e);
-    if (!code)
-        snprintf(text, 24, "%lld", (long long)us * 1000 / SPIN_LOOK_NS);
-    return code;
-}
-
-static int set_variable(json_t *variables, const char *name, const char *value, struct error *e)
-{
-    return json_object_set_new(variables, name, json_string(value)) ? error_memory(e) : 0;
-}
-
 static int environment(const struct adapter_request *r, struct adapter_environment *out,
                        struct error *e)
 {
-    char threads[16], spin[24];
-    snprintf(threads, sizeof threads, "%d", r->threads);
-    int code = spin_count(r->spin, spin, e);
-    if (!code)
-        code = set_variable(out->variables, "OMP_NUM_THREADS", threads, e);
-    if (!code)
-        code = set_variable(out->variables, "OMP_DYNAMIC", "false", e);
-    if (!code && spin[0])
-        code = set_variable(out->variables, "OMP_WAIT_POLICY", "passive", e);
-    if (!code && spin[0])
-        code = set_variable(out->variables, "GOMP_SPINCOUNT", spin, e);
-    return code;
+    return openmp_environment(r, out->variables, e);
 }
 
 static void unload(void *state)
@@ -135,13 +93,6 @@ static void describe_tensor(const struct wattle_tensor_info *from, struct adapte
     to->bytes = from->bytes;
 }
 
-/* The environment's word on the OpenMP threads as the process sees it, not as it was meant. */
-static json_t *variable(const char *name)
-{
-    const char *value = getenv(name);
-    return value ? json_string(value) : json_null();
-}
-
 static json_t *settings(const struct wattle_engine_info *info, const struct builtin_options *o)
 {
     json_t *s = json_pack(
@@ -151,8 +102,7 @@ static json_t *settings(const struct wattle_engine_info *info, const struct buil
         "reorders", (json_int_t)info->reorders, "macs", (json_int_t)info->macs, "arena_bytes",
         (json_int_t)info->arena_bytes, "weight_bytes", (json_int_t)info->weight_bytes, "tuning",
         o->flags & WATTLE_ENGINE_NO_TUNING ? "off" : "on", "denormals", "kept");
-    if (s && (json_object_set_new(s, "OMP_WAIT_POLICY", variable("OMP_WAIT_POLICY")) ||
-              json_object_set_new(s, "GOMP_SPINCOUNT", variable("GOMP_SPINCOUNT")))) {
+    if (s && openmp_settings(s, NULL)) {
         json_decref(s);
         s = NULL;
     }
