@@ -141,8 +141,11 @@ static int says_something(const char *line, size_t size)
     return size > 0;
 }
 
+/* After a traceback through a model's code comes what was wrong. */
 static void one_line(const char *text, struct buffer *out)
 {
+    const char *reason = text ? strstr(text, "RuntimeError: ") : NULL;
+    text = reason ? reason + strlen("RuntimeError: ") : text;
     while (text && *text && out->size < WORDS_MAX) {
         text += strspn(text, " \t\r\n");
         size_t size = strcspn(text, "\r\n");

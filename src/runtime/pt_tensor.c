@@ -115,21 +115,24 @@ static const struct adapter_shape *asked(const struct adapter_request *r, const 
     return NULL;
 }
 
-static int untold(const struct pt *p, const char *name, struct error *e)
+static int refuse_input(const struct pt *p, const char *what, const char *name, struct error *e)
 {
     struct buffer names;
     buffer_init(&names, LIST_MAX);
     for (size_t i = 0; i < p->input_count; i++)
         buffer_format(&names, "%s%s", i ? ", " : "", p->inputs[i].name);
-    error_set(e, ERROR_USAGE, "the model does not tell the type and shape of its input '%.100s' (its "
-              "inputs: %s)", name, buffer_string(&names));
+    error_set(e, ERROR_USAGE, "%s '%.100s' (its inputs: %s)", what, name, buffer_string(&names));
     buffer_release(&names);
-    return error_hint(e, "--shape %.60s=TYPE:1x3x224x224, as the model takes it", name);
+    return error_hint(e, "--shape %.60s=TYPE:1x3x224x224, as the model takes it",
+                      p->input_count == 1 ? p->inputs[0].name : name);
 }
 
 /* Sizes the file leaves open are -1 here, and filled. */
 static int take_shape(struct adapter_tensor *t, const struct adapter_shape *s, struct error *e)
 {
+    if (*s->type && strcmp(s->type, t->type) != 0)
+        return error_set(e, ERROR_UNSUPPORTED, "input '%.100s' has element type %s, not %.40s",
+                         t->name, t->type, s->type);
     int fits = s->rank == t->rank;
     for (int i = 0; fits && i < t->rank; i++)
         fits = t->dims[i] < 0 || t->dims[i] == s->dims[i];
@@ -161,10 +164,11 @@ static int settle_input(struct pt *p, size_t i, const struct adapter_request *r,
     struct adapter_tensor *t = &p->inputs[i];
     const struct adapter_shape *s = asked(r, t->name);
     if (!p->description && !s)
-        return untold(p, t->name, e);
+        return refuse_input(p, "the model does not tell the type and shape of its input", t->name,
+                            e);
     int code = 0;
     if (!p->description) {
-        code = set_type(t, "float32", e);
+        code = set_type(t, *s->type ? s->type : "float32", e);
         t->rank = s->rank;
         memcpy(t->dims, s->dims, sizeof t->dims);
     } else {
@@ -186,7 +190,7 @@ static int check_names(const struct pt *p, const struct adapter_request *r, stru
         for (size_t i = 0; i < p->input_count; i++)
             is_there |= !strcmp(p->inputs[i].name, r->shapes[k].name);
         if (!is_there)
-            return untold(p, p->input_count ? p->inputs[0].name : "", e);
+            return refuse_input(p, "the model has no input", r->shapes[k].name, e);
     }
     return 0;
 }

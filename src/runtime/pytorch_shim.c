@@ -133,7 +133,7 @@ struct flags {
 };
 
 static int run_compiler(const char *torch, const char *source, const char *out,
-                        const struct install_options *o, struct error *e)
+                        const struct install_options *o, int lock, struct error *e)
 {
     struct flags *f = malloc(sizeof *f);
     struct command_output *output = calloc(1, sizeof *output);
@@ -147,7 +147,7 @@ static int run_compiler(const char *torch, const char *source, const char *out,
                                     "-shared", "-fPIC", "-w", source, "-o", out, f->include, f->api,
                                     f->link, "-ltorch_cpu", "-lc10", f->run_path, NULL};
         struct install_options silent = {.interrupted = o->interrupted};
-        code = explain(command_run(argv, &silent, output, e), output, e);
+        code = explain(command_run_locked(argv, &silent, lock, output, e), output, e);
     }
     free(output);
     free(f);
@@ -165,7 +165,7 @@ static int check_headers(const char *torch, struct error *e)
 }
 
 /* Into a file of its own name, then renamed: what is there is whole. */
-static int compile(const char *library, const char *path, const struct install_options *o,
+static int compile(const char *library, const char *path, const struct install_options *o, int lock,
                    struct error *e)
 {
     char torch[PATH_MAX], source[PATH_MAX], partial[PATH_MAX];
@@ -182,7 +182,7 @@ static int compile(const char *library, const char *path, const struct install_o
         return code;
     if (o->tell)
         o->tell(o->context, "compiling the interface to TorchScript (once for this PyTorch)");
-    code = run_compiler(torch, source, partial, o, e);
+    code = run_compiler(torch, source, partial, o, lock, e);
     if (!code && rename(partial, path))
         code = error_errno(e, errno, "cannot rename '%.300s'", partial);
     if (code)
@@ -226,7 +226,7 @@ int pytorch_shim(const char *library, char path[PATH_MAX],
     if (!code)
         code = take_lock(path, &o, &lock, e);
     if (!code && access(path, R_OK))
-        code = compile(library, path, &o, e);
+        code = compile(library, path, &o, lock, e);
     if (lock >= 0)
         close(lock);
     return code;
