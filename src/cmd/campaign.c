@@ -69,9 +69,11 @@ static int plan_models(struct campaign *c, const char *const *models, size_t mod
     c->stored.models = calloc(model_count, sizeof *c->stored.models);
     if (!c->stored.models)
         return error_memory(e);
+    int own = c->request->target_count == 0; /* and so there are workers */
     for (size_t i = 0; i < model_count; i++) {
         struct cell model;
-        int result = request_model(models[i], build, &model, e);
+        int result = own ? request_own_model(models[i], build, &model, e)
+                         : request_model(models[i], build, &model, e);
         if (!result)
             result = request_cells(c->request, &model, cells, cell_count, e);
         struct store_model *described = &c->stored.models[c->stored.model_count];
@@ -127,7 +129,7 @@ static int check_cells(const struct request *r, struct cell *cells, size_t count
 {
     int result = 0;
     for (size_t i = 0; i < count && !result; i++) {
-        if (!cells[i].path[0] || !access(cells[i].path, F_OK))
+        if (!cells[i].path[0] || strcmp(cells[i].format, "onnx") || !access(cells[i].path, F_OK))
             result = measure_check(&cells[i], &r->measure, e);
         else if (!cells[i].batch)
             cells[i].batch = 1;

@@ -9,9 +9,12 @@
 
 /* One cell but for batch and threads. */
 struct choice {
-    const struct request_target *target;
+    const struct request_target *target; /* NULL: a worker's */
+    const struct request_worker *worker; /* NULL: a target's */
+    const char *provider;
     const char *variant;
     const char *form;
+    const char *devices;
 };
 
 struct list {
@@ -21,21 +24,31 @@ struct list {
     size_t *count;
 };
 
-static void fill_cell(const struct request *r, const struct choice *choice, struct cell *c)
+static void fill_runtime(const struct request *r, const struct found *f, struct cell *c)
 {
-    const struct found *f = choice->target->found;
     snprintf(c->runtime, sizeof c->runtime, "%s", f->adapter->name);
-    snprintf(c->variant, sizeof c->variant, "%s", choice->variant);
-    snprintf(c->form, sizeof c->form, "%s", choice->form);
     snprintf(c->version, sizeof c->version, "%s", f->version);
     snprintf(c->library, sizeof c->library, "%s", f->library);
-    snprintf(c->provider, sizeof c->provider, "%s", choice->target->provider);
     snprintf(c->provider_library, sizeof c->provider_library, "%s", r->provider_library);
+    c->require_provider = r->require_provider;
+}
+
+static void fill_cell(const struct request *r, const struct choice *choice, struct cell *c)
+{
+    if (choice->target)
+        fill_runtime(r, choice->target->found, c);
+    else {
+        snprintf(c->runtime, sizeof c->runtime, "worker");
+        snprintf(c->command, sizeof c->command, "%s", choice->worker->command);
+    }
+    snprintf(c->variant, sizeof c->variant, "%s", choice->variant);
+    snprintf(c->form, sizeof c->form, "%s", choice->form);
+    snprintf(c->provider, sizeof c->provider, "%s", choice->provider);
+    snprintf(c->devices, sizeof c->devices, "%s", choice->devices);
     snprintf(c->precision, sizeof c->precision, "%s", r->precision);
     snprintf(c->spin, sizeof c->spin, "%s", r->spin);
     snprintf(c->options, sizeof c->options, "%s", r->provider_options);
     snprintf(c->shapes, sizeof c->shapes, "%s", r->shapes);
-    c->require_provider = r->require_provider;
     c->gap_ns = r->gap_ns;
     memcpy(c->dims, r->dims, sizeof c->dims);
     c->dim_count = r->dim_count;
@@ -47,6 +60,7 @@ static int same_cell(const struct cell *a, const struct cell *b)
            (*a->path || !strcmp(a->model, b->model)) && !strcmp(a->runtime, b->runtime) &&
            !strcmp(a->variant, b->variant) && !strcmp(a->form, b->form) &&
            !strcmp(a->version, b->version) && !strcmp(a->library, b->library) &&
+           !strcmp(a->command, b->command) && !strcmp(a->devices, b->devices) &&
            !strcmp(a->provider, b->provider);
 }
 
@@ -71,13 +85,39 @@ static int add_cell(const struct list *l, const struct choice *choice, int64_t b
     return 0;
 }
 
-static int add_choice(const struct list *l, const struct choice *choice, struct error *e)
+static int add_sizes(const struct list *l, const struct choice *choice, struct error *e)
 {
     const struct request *r = l->request;
     int result = 0;
     for (size_t b = 0; b < r->batch_count; b++)
         for (size_t t = 0; t < r->thread_count && !result; t++)
             result = add_cell(l, choice, r->batches[b], r->threads[t], e);
+    return result;
+}
+
+static int takes_devices(const struct choice *choice)
+{
+    static const char *const none[] = {"cpu", "reference", "openvino", "dnnl", "xnnpack", NULL};
+    return choice->worker || (choice->target->found->adapter->takes_devices &&
+                              !request_has_name(none, choice->provider));
+}
+
+static int add_choice(const struct list *l, struct choice *choice, struct error *e)
+{
+    const struct request *r = l->request;
+    int result = 0;
+    choice->devices = "";
+    if (!r->device_count)
+        return add_sizes(l, choice, e);
+    if (!takes_devices(choice)) {
+        error_set(e, ERROR_USAGE, "%s:%s takes no device '%s'", choice->target->found->adapter->name,
+                  choice->provider, r->devices[0]);
+        return error_hint(e, "-d is for accelerators: name one with --provider");
+    }
+    for (size_t i = 0; i < r->device_count && !result; i++) {
+        choice->devices = r->devices[i];
+        result = add_sizes(l, choice, e);
+    }
     return result;
 }
 
@@ -112,7 +152,8 @@ static int add_target(const struct list *l, const struct request_target *t, cons
 {
     const struct request *r = l->request;
     const struct cell *model = l->model;
-    struct choice choice = {.target = t, .variant = variant, .form = ""};
+    struct choice choice = {
+        .target = t, .provider = t->provider, .variant = variant, .form = ""};
     int built_in = !strcmp(model->form, "native"); /* says request_model */
     if (strcmp(model->format, "onnx") || !prepare_needed(t->found->adapter->name, variant, "onnx"))
         return add_choice(l, &choice, e);
@@ -167,6 +208,20 @@ static int unreadable(const struct request *r, const struct cell *model, struct 
     return error_hint(e, "it is read by %s", readers);
 }
 
+/* A worker on each provider that was asked for, or on what it takes by itself. */
+static int add_worker(const struct list *l, const struct request_worker *w, struct error *e)
+{
+    const struct request *r = l->request;
+    int asked = r->providers && !r->names; /* else they are those of -r */
+    int result = 0;
+    for (size_t i = 0; i < (asked ? r->provider_count : 1) && !result; i++) {
+        struct choice choice = {.worker = w, .provider = asked ? r->providers[i] : "",
+                                .variant = w->name, .form = ""};
+        result = add_choice(l, &choice, e);
+    }
+    return result;
+}
+
 int request_cells(const struct request *r, const struct cell *model, struct cell **cells,
                   size_t *count, struct error *e)
 {
@@ -180,5 +235,9 @@ int request_cells(const struct request *r, const struct cell *model, struct cell
         readable = 1;
         result = add_target(&l, t, variant, e);
     }
-    return result || readable ? result : unreadable(r, model, e);
+    if (!result && r->target_count && !readable)
+        result = unreadable(r, model, e);
+    for (size_t i = 0; i < r->worker_count && !result; i++)
+        result = add_worker(&l, &r->workers[i], e);
+    return result;
 }

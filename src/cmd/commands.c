@@ -12,15 +12,18 @@ static const struct command all[] = {
     },
     {
         .name = "run",
-        .operands = "MODEL...",
+        .operands = "[MODEL...]",
         .summary = "measure time and energy of models on every usable runtime",
-        .details = "MODEL is a built-in model (see wattle models) or an ONNX file. Each cell (model x "
-                   "runtime x provider x batch x threads x precision) is measured in --blocks fresh "
+        .details = "MODEL is a built-in model (see wattle models), an ONNX file, or a file that one of "
+                   "the runtimes reads: OpenVINO's .xml, .tflite, a SavedModel folder or frozen .pb; "
+                   "PyTorch's .pt2 and TorchScript .pt, or FILE.py:FUNCTION, a function that gives a "
+                   "torch.nn.Module. Each cell (model x form x "
+                   "runtime x provider x devices x batch x threads x precision) is measured in --blocks fresh "
                    "processes; outputs of all cells of a model are compared before they are ranked. "
                    "Every block is kept in the store.\n\n"
                    "Exit codes: 0 ok, 1 error, 2 usage, 3 completed but invalid, 5 outputs differ, "
                    "130 interrupted with results kept.",
-        .options = {OPTION_RUNTIME, OPTION_PROVIDER, OPTION_PROVIDER_OPTION,
+        .options = {OPTION_RUNTIME, OPTION_WORKER, OPTION_DEVICE, OPTION_PROVIDER, OPTION_PROVIDER_OPTION,
                     OPTION_PROVIDER_LIBRARY, OPTION_REQUIRE_PROVIDER, OPTION_BATCH, OPTION_THREADS,
                     OPTION_PRECISION, OPTION_FORM, OPTION_SPIN, OPTION_GAP, OPTION_DIM, OPTION_SHAPE,
                     OPTION_INPUT, OPTION_EXPECT, OPTION_RANGE,

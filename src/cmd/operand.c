@@ -158,7 +158,9 @@ static int file_model(const char *operand, struct cell *model, struct error *e)
     return strcmp(model->format, "torch") ? 0 : torch_model(model, e);
 }
 
-int request_model(const char *operand, int build, struct cell *model, struct error *e)
+static int open_model(const char *operand, int build, struct cell *model,
+                      int (*open_file)(const char *, struct cell *, struct error *),
+                      struct error *e)
 {
     *model = (struct cell){.format = "onnx", .instances = 1};
     const struct zoo_model *zoo = zoo_find(operand);
@@ -167,9 +169,40 @@ int request_model(const char *operand, int build, struct cell *model, struct err
         return (int)e->code;
     if (zoo)
         return zoo_model_file(zoo, build, model, e);
-    const struct adapter *own = adapter_find(operand);
-    if (own && own->hidden)
-        return 0; /* the fake runtime brings its own model: no file */
-    int result = file_model(operand, model, e);
+    int result = open_file(operand, model, e);
     return result ? result : check_utf8(model->path, "path", e);
+}
+
+int request_model(const char *operand, int build, struct cell *model, struct error *e)
+{
+    const struct adapter *own = adapter_find(operand);
+    if (!own || !own->hidden)
+        return open_model(operand, build, model, file_model, e);
+    *model = (struct cell){.format = "onnx", .instances = 1};
+    name_model(operand, model); /* the fake runtime brings its own model: no file */
+    return 0;
+}
+
+/* A worker may read what it likes: the name tells the format, or nothing does. */
+static int opaque_model(const char *operand, struct cell *model, struct error *e)
+{
+    const char *function = python_function(operand);
+    struct stat st;
+    if (stat(operand, &st))
+        return function ? python_model(operand, function, model, e) : unknown_model(operand, e);
+    if (!realpath(operand, model->path))
+        return error_set(e, ERROR_USAGE, "model file '%s' cannot be resolved", operand);
+    if (S_ISDIR(st.st_mode))
+        snprintf(model->format, sizeof model->format, "folder");
+    else if (!strcmp(model->format, "onnx") && !text_ends(operand, ".onnx"))
+        snprintf(model->format, sizeof model->format, "other");
+    return 0;
+}
+
+int request_own_model(const char *operand, int build, struct cell *model, struct error *e)
+{
+    if (*operand)
+        return open_model(operand, build, model, opaque_model, e);
+    *model = (struct cell){.model = "worker", .instances = 1};
+    return 0;
 }

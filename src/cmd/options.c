@@ -6,6 +6,10 @@ static const struct option_spec all[] = {
      "Runtimes to measure, as wattle runtimes lists them: onnxruntime is the newest one, "
      "onnxruntime@1.31.1 a certain one, onnxruntime:openvino the package onnxruntime-openvino or a "
      "provider (default: the newest of every usable one)."},
+    {OPTION_WORKER, 0, "worker", "COMMAND",
+     "Measure a program of your own that speaks the worker protocol (docs/worker-protocol.md), such "
+     "as 'python3 infer.py'; may be repeated. Without -r nothing else is measured, and no MODEL is "
+     "needed."},
     {OPTION_PROVIDER, 0, "provider", "NAME[,NAME...]",
      "Execution providers (default: what the installation is made for). builtin has cpu (oneDNN "
      "and kernels of its own) and reference (plain C, slow, for checking)."},
@@ -16,6 +20,9 @@ static const struct option_spec all[] = {
      "an installed package such as onnxruntime-ep-webgpu."},
     {OPTION_REQUIRE_PROVIDER, 0, "require-provider", NULL,
      "Fail where a part of the model would run on another provider than the one asked for."},
+    {OPTION_DEVICE, 'd', "device", "ID[+ID...][,...]",
+     "Devices of the provider (default: its first one): 0,1 are two rows, 0+1 is one that uses "
+     "both."},
     {OPTION_BATCH, 'b', "batch", "N[,N...]",
      "Batch sizes (default: what a given dimension, given inputs or the file say, or else 1)."},
     {OPTION_THREADS, 't', "threads", "N[,N...]",

@@ -239,6 +239,8 @@ static int plugin_targets(struct request *r, struct error *e)
 
 static int choose_targets(struct request *r, struct error *e)
 {
+    if (r->worker_count && !r->names)
+        return 0; /* only those run */
     if (r->provider_library[0])
         return plugin_targets(r, e);
     if (r->providers)
@@ -258,6 +260,11 @@ static int parse_runtimes(struct request *r, const struct option_list *options, 
     const char *providers = options_last(options, OPTION_PROVIDER, NULL);
     const char *library = options_last(options, OPTION_PROVIDER_LIBRARY, NULL);
     int result = found_search(&r->found, e);
+    for (size_t i = 0; i < options->option_count && !result; i++)
+        if (options->options[i].id == OPTION_WORKER)
+            result = own_add_worker(r, options->options[i].value, e);
+    if (!result)
+        result = own_parse_devices(r, options_last(options, OPTION_DEVICE, NULL), e);
     if (!result && names)
         result = parse_names(r, names, e);
     if (!result && providers)
@@ -267,7 +274,7 @@ static int parse_runtimes(struct request *r, const struct option_list *options, 
         result = find_plugin(r, library, e);
     if (!result)
         result = choose_targets(r, e);
-    if (!result && r->target_count == 0)
+    if (!result && r->target_count + r->worker_count == 0)
         result = error_set(e, ERROR_UNSUPPORTED, "no runtime can be used here");
     r->require_provider = options_given(options, OPTION_REQUIRE_PROVIDER);
     return result;
@@ -503,7 +510,7 @@ static int parse_words(struct request *r, const struct option_list *options, str
     if (strcmp(r->spin, "short") && strcmp(r->spin, "off") && strcmp(r->spin, "default") &&
         text_to_int(r->spin, "spin", 0, 10 * 1000 * 1000, &usec, e))
         return error_hint(e, "--spin takes short, off, default or microseconds");
-    int known = 0;
+    int known = r->worker_count > 0; /* they may compute in any */
     for (size_t k = 0; k < r->target_count; k++)
         known |= request_has_name(r->targets[k].found->adapter->precisions, r->precision);
     if (!known)

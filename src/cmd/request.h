@@ -8,7 +8,7 @@
 #include "plan/plan.h"
 #include "runtime/found.h"
 
-enum { REQUEST_LIST_MAX = 64, REQUEST_RANGE_MAX = 256 };
+enum { REQUEST_LIST_MAX = 64, REQUEST_WORKER_MAX = 16, REQUEST_RANGE_MAX = 256 };
 
 /* What -r and --provider come to: an installation, a way to run it and one of its providers. */
 struct request_target {
@@ -18,11 +18,21 @@ struct request_target {
     const char *provider;
 };
 
+/* One --worker: a command that speaks the worker protocol. */
+struct request_worker {
+    const char *command;         /* as typed */
+    char name[32];               /* "infer.py", for labels; no two have the same */
+};
+
 struct request {
     struct host host;
     struct found_list found;     /* every installation on this machine */
     struct request_target targets[REQUEST_LIST_MAX];
     size_t target_count;
+    struct request_worker workers[REQUEST_WORKER_MAX];
+    size_t worker_count;
+    char devices[REQUEST_LIST_MAX][64]; /* of -d: ids joined by '+', one item a cell */
+    size_t device_count;         /* 0: the providers' own choice */
     struct runtime_name *names;  /* of -r; NULL: everything */
     size_t name_count;
     char **providers;            /* as typed; NULL: the installations' own choice */
@@ -57,6 +67,12 @@ int request_has_name(const char *const *names, const char *name);
  * or FILE.py:FUNCTION. Fills name, path and format of the cell, and form with "native" when it is
  * built in: then it can be had in the idiom of other runtimes. */
 int request_model(const char *operand, int build, struct cell *model, struct error *e);
+/* The same for those who bring all workers themselves: any file will do, and no name ("") either. */
+int request_own_model(const char *operand, int build, struct cell *model, struct error *e);
+
+/* own.c */
+int own_add_worker(struct request *r, const char *command, struct error *e);
+int own_parse_devices(struct request *r, const char *text, struct error *e);
 
 /* cells.c. The cells of one model: target x form x batch x threads, appended to *cells (realloc'd). */
 int request_cells(const struct request *r, const struct cell *model, struct cell **cells,

@@ -157,10 +157,11 @@ static int print_plan(const struct campaign *c)
         const struct cell *cell = &c->plan.cells[i];
         char runtime[REPORT_RUNTIME_MAX];
         int versioned = cell->library[0] && cell->version[0]; /* not what is built in */
-        printf("cell %zu: %s%s%s on %s%s%s:%s, batch %lld, threads %d, %s\n", i + 1, cell->model,
-               cell->form[0] ? " " : "", cell->form, report_runtime(cell, runtime),
-               versioned ? " " : "", versioned ? cell->version : "", cell->provider,
-               (long long)cell->batch, cell->threads, cell->precision);
+        printf("cell %zu: %s%s%s on %s%s%s%s%s%s%s, batch %lld, threads %d, %s\n", i + 1,
+               cell->model, cell->form[0] ? " " : "", cell->form, report_runtime(cell, runtime),
+               versioned ? " " : "", versioned ? cell->version : "", cell->provider[0] ? ":" : "",
+               cell->provider, cell->devices[0] ? " " : "", cell->devices, (long long)cell->batch,
+               cell->threads, cell->precision);
     }
     double seconds = (double)c->plan.block_count * (c->stored.duration_s + 3);
     printf("%zu blocks of %g s, about %.0f min in all\n", c->plan.block_count, c->stored.duration_s,
@@ -231,7 +232,10 @@ static int plan_and_execute(const struct request *r, const struct option_list *o
     struct campaign c;
     int dry = options_given(options, OPTION_DRY_RUN), code = 0;
     size_t count;
-    const char **models = distinct(options->operands, options->operand_count, &count);
+    static const char *const none[] = {""};
+    const char **models = options->operand_count
+                              ? distinct(options->operands, options->operand_count, &count)
+                              : distinct(none, 1, &count);
     int result = models ? campaign_plan(&c, r, models, count, !dry, e) : error_memory(e);
     free(models);
     if (result)
@@ -245,7 +249,7 @@ static int plan_and_execute(const struct request *r, const struct option_list *o
 int cmd_run(const struct option_list *options, struct error *e)
 {
     struct request request;
-    if (options->operand_count == 0) {
+    if (options->operand_count == 0 && !options_given(options, OPTION_WORKER)) {
         error_set(e, ERROR_USAGE, "no model given");
         error_hint(e, "wattle run resnet50; wattle models lists what is built in");
         return 0;

@@ -348,6 +348,15 @@ void measure_failed(const struct error *failure, int number, struct record *r)
     r->verdict = VERDICT_INVALID;
 }
 
+/* A program that breaks the protocol is its author's to mend. */
+static void hint_own(const struct cell *c, struct error *failure)
+{
+    enum error_code code = failure->code;
+    if (c->command[0] && !failure->hint[0] &&
+        (code == ERROR_FORMAT || code == ERROR_CRASH || code == ERROR_TIMEOUT))
+        error_hint(failure, "wattle worker --check '%.120s' tells more", c->command);
+}
+
 int measure_block(const struct cell *c, int number, const struct measure_options *o,
                   struct record *r, struct error *e)
 {
@@ -360,6 +369,7 @@ int measure_block(const struct cell *c, int number, const struct measure_options
     if (!result)
         judge(o, r);
     else {
+        hint_own(c, &failure);
         r->error = failure;
         r->verdict = VERDICT_INVALID;
         if (s.worker)

@@ -367,6 +367,13 @@ static int64_t common_first_size(const struct input_plan *p)
     return common > 0 ? common : 1;
 }
 
+/* A worker may know what to do with names that we know nothing of. */
+static void hand_on_dims(struct input_plan *p, const struct cell *c)
+{
+    memcpy(p->dims, c->dims, c->dim_count * sizeof *c->dims);
+    p->dim_count = c->dim_count;
+}
+
 static int plan_unread(struct input_plan *p, const struct cell *c, const struct measure_options *o,
                        struct error *e)
 {
@@ -380,7 +387,9 @@ static int plan_unread(struct input_plan *p, const struct cell *c, const struct 
         else if (!r->given)
             rule_from_range(r, o);
     }
-    if (!result && c->dim_count > 0)
+    if (!result && c->command[0])
+        hand_on_dims(p, c);
+    else if (!result && c->dim_count > 0)
         result = error_set(e, ERROR_USAGE, "model '%s': sizes of this format go by --shape, not by "
                            "--dim", c->model);
     p->batch = c->batch ? c->batch : common_first_size(p);
@@ -393,9 +402,9 @@ int input_plan_make(struct input_plan *p, const struct cell *c, const struct mea
                     struct error *e)
 {
     *p = (struct input_plan){.batch = c->batch ? c->batch : 1};
-    if (!c->path[0])
+    if (!c->path[0] && !c->command[0])
         return 0;
-    if (c->format[0] && strcmp(c->format, "onnx") != 0)
+    if (!c->path[0] || (c->format[0] && strcmp(c->format, "onnx") != 0))
         return plan_unread(p, c, o, e);
     struct onnx_model *m;
     int result = onnx_open(c->path, &m, e);

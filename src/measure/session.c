@@ -116,10 +116,20 @@ static int start_worker(struct session *s, const struct adapter_command *command
     return worker_start(&spec, &s->worker, e);
 }
 
+/* The user's own program. */
+static int own_command(const char *typed, struct adapter_command *command, struct error *e)
+{
+    snprintf(command->arguments[0], sizeof command->arguments[0], "sh");
+    snprintf(command->arguments[1], sizeof command->arguments[1], "-c");
+    command->count = 3;
+    return worker_shell(typed, command->arguments[2], sizeof command->arguments[2], e);
+}
+
 static int start(struct session *s, struct error *e)
 {
     const struct cell *c = s->cell;
-    const struct adapter *adapter = adapter_find(c->runtime);
+    /* Somebody's own program gets the same word on OpenMP's threads as the built-in engine. */
+    const struct adapter *adapter = adapter_find(c->command[0] ? "builtin" : c->runtime);
     if (!adapter)
         return error_set(e, ERROR_USAGE, "unknown runtime '%s'", c->runtime);
     struct adapter_request request = {.model = model_path(c), .variant = c->variant,
@@ -133,7 +143,9 @@ static int start(struct session *s, struct error *e)
     int result = environment.variables && command ? 0 : error_memory(e);
     if (!result && adapter->environment)
         result = adapter->environment(&request, &environment, e);
-    if (!result && adapter->command)
+    if (!result && c->command[0])
+        result = own_command(c->command, command, e);
+    else if (!result && adapter->command)
         result = adapter->command(&request, command, e);
     if (!result)
         result = start_worker(s, command, environment.variables, e);
@@ -147,10 +159,9 @@ static int load(struct session *s, struct error *e)
     const struct cell *c = s->cell;
     json_t *options = json_loads(c->options[0] ? c->options : "{}", 0, NULL);
     json_t *command = json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:o, s:i, s:I, s:s, s:s, s:o, s:o, s:o, s:o}",
-        "op",
-        "load", "runtime", c->runtime, "variant", c->variant, "library", c->library, "provider",
-        c->provider, "provider_library", c->provider_library, "require_provider",
+        "{s:s, s:s, s:s, s:s, s:s*, s:s, s:i, s:s, s:o, s:i, s:I, s:s, s:s, s:o, s:o, s:o, s:o}",
+        "op", "load", "runtime", c->runtime, "variant", c->variant, "library", c->library,
+        "provider", c->provider[0] ? c->provider : NULL, "provider_library", c->provider_library, "require_provider",
         c->require_provider, "model", model_path(c), "devices", devices_json(c), "threads",
         c->threads, "batch", (json_int_t)c->batch, "precision", c->precision, "spin", c->spin,
         "dims", dims_json(&s->plan), "shapes", shapes_json(&s->plan), "types",
@@ -205,29 +216,6 @@ static int lay_out(json_t *inputs, json_t *tensors, size_t *set_bytes, struct er
     return 0;
 }
 
-static int fill_sets(struct session *s, json_t *inputs, json_t *tensors, int sets, size_t set_bytes,
-                     struct error *e)
-{
-    uint8_t *data;
-    int result = worker_tensors(s->worker, s->tensor_bytes, &data, e);
-    for (int set = 0; set < sets && !result; set++) {
-        for (size_t i = 0; i < json_array_size(inputs) && !result; i++) {
-            const char *name;
-            enum dtype type;
-            struct shape shape;
-            result = reply_tensor(json_array_get(inputs, i), &name, &type, &shape, e);
-            if (result)
-                break;
-            json_t *place = json_array_get(tensors, i);
-            size_t offset = (size_t)json_integer_value(json_object_get(place, "offset"));
-            result = input_fill(&s->plan, name, type, s->options->seed, set,
-                                data + (size_t)set * set_bytes + offset,
-                                (size_t)shape_elements(&shape), e);
-        }
-    }
-    return result;
-}
-
 static json_t *find_input(json_t *inputs, const char *name)
 {
     size_t i;
@@ -238,6 +226,52 @@ static json_t *find_input(json_t *inputs, const char *name)
             return input;
     }
     return NULL;
+}
+
+/* A worker that forgot the names of an ONNX file's inputs, but has as many of the same types and
+ * sizes, is fed in their order. */
+static int is_by_position(const struct session *s, json_t *inputs)
+{
+    const struct input_plan *p = &s->plan;
+    if (strcmp(s->cell->format, "onnx") || json_array_size(inputs) != p->rule_count)
+        return 0;
+    for (size_t i = 0; i < p->rule_count; i++) {
+        const struct input_rule *r = &p->rules[i];
+        const char *name;
+        enum dtype type;
+        struct shape shape;
+        if (find_input(inputs, r->name) ||
+            reply_tensor(json_array_get(inputs, i), &name, &type, &shape, NULL) ||
+            type != r->type || (r->shape.rank >= 0 && !shape_equal(&shape, &r->shape)))
+            return 0;
+    }
+    return 1;
+}
+
+static int fill_sets(struct session *s, json_t *inputs, json_t *tensors, int sets, size_t set_bytes,
+                     struct error *e)
+{
+    uint8_t *data;
+    int by_position = is_by_position(s, inputs);
+    int result = worker_tensors(s->worker, s->tensor_bytes, &data, e);
+    for (int set = 0; set < sets && !result; set++) {
+        for (size_t i = 0; i < json_array_size(inputs) && !result; i++) {
+            const char *name;
+            enum dtype type;
+            struct shape shape;
+            result = reply_tensor(json_array_get(inputs, i), &name, &type, &shape, e);
+            if (result)
+                break;
+            if (by_position)
+                name = s->plan.rules[i].name;
+            json_t *place = json_array_get(tensors, i);
+            size_t offset = (size_t)json_integer_value(json_object_get(place, "offset"));
+            result = input_fill(&s->plan, name, type, s->options->seed, set,
+                                data + (size_t)set * set_bytes + offset,
+                                (size_t)shape_elements(&shape), e);
+        }
+    }
+    return result;
 }
 
 static int check_type(const struct input_rule *r, json_t *input, struct error *e)
@@ -252,10 +286,9 @@ static int check_type(const struct input_rule *r, json_t *input, struct error *e
 /* For a file that only the runtime can read, what the user says of inputs is checked now. */
 static int check_names(const struct session *s, json_t *inputs, struct error *e)
 {
-    if (!s->cell->format[0] || !strcmp(s->cell->format, "onnx"))
-        return 0;
+    int read = !strcmp(s->cell->format, "onnx") || (!s->cell->format[0] && !s->cell->command[0]);
     int result = 0;
-    for (size_t i = 0; i < s->plan.rule_count && !result; i++) {
+    for (size_t i = 0; i < s->plan.rule_count && !result && !read; i++) {
         const struct input_rule *r = &s->plan.rules[i];
         json_t *input = find_input(inputs, r->name);
         result = input ? check_type(r, input, e)

@@ -299,6 +299,8 @@ static void add_energy(struct energy_sum *sum, const struct record *r,
 static void bound_estimate(struct summary *s, const struct energy_sum *sum)
 {
     double n = (double)sum->blocks, wall = sum->wall / n, cpu = sum->cpu / n;
+    if (!isfinite(cpu))
+        return; /* the worker gave none: the blocks' own bounds stay */
     s->j_low = fmin(s->j, s->box->a_low_w * wall + s->box->b_low_w * cpu);
     s->j_high = fmax(s->j, s->box->a_high_w * wall + s->box->b_high_w * cpu);
 }
@@ -543,7 +545,8 @@ static void compare(struct summary *s, const struct summary *best, int by_time)
         s->ratio_low = s->ratio_high = 1;
     else if (by_time)
         s->ratio_low = s->ratio_high = NAN;
-    else if (s->box && best->box && same_box(s->box, best->box)) {
+    else if (s->box && best->box && same_box(s->box, best->box) && isfinite(s->cpu_s) &&
+             isfinite(best->cpu_s)) {
         const double a[] = {s->box->a_low_w, s->box->a_high_w};
         const double b[] = {s->box->b_low_w, s->box->b_high_w};
         stats_estimate_ratio(s->wall_s, s->cpu_s, best->wall_s, best->cpu_s, a, b, &s->ratio_low,

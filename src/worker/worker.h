@@ -32,7 +32,7 @@ struct worker_exit {
 
 /* What a user's command line becomes: the text for argv {"sh", "-c", text, NULL}, so that its words
  * are split and its quotes and ~ understood as its author is used to, NAME=VALUE may stand before
- * the program, and no shell stays between us and the worker. */
+ * the program, and no shell stays between us and the worker unless it has operators (; | &). */
 int worker_shell(const char *command, char *text, size_t size, struct error *e);
 
 /* The child gets reset signals, closed descriptors but the protocol's, /dev/null as stdin, a new
@@ -44,7 +44,7 @@ int worker_start(const struct worker_spec *spec, struct worker **out, struct err
 /* The environment the worker really got, object NAME -> VALUE; borrowed. */
 json_t *worker_environment(const struct worker *w);
 pid_t worker_pid(const struct worker *w);
-/* CPU time (ns) the worker used so far; 0 when it is gone. Signature fits wattle_meter_options. */
+/* CPU time (ns) the worker, and what it started and waited for, used so far; 0 when it is gone. Signature fits wattle_meter_options. */
 uint64_t worker_cpu_ns(void *worker);
 
 /* One command at a time: each must be answered before the next is sent.

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define SCRIPT "tests/fixtures/worker/worker.sh"
 
@@ -48,6 +49,22 @@ static void a_block_in_shell(void **context)
     worker_free(w);
 }
 
+/* Its own CPU time and that of the commands it has run: each gzip takes some milliseconds. */
+static void children_count_as_its_cpu_time(void **context)
+{
+    (void)context;
+    struct worker *w = start(script, NULL, 64);
+    hello(w);
+    done(w, span_command("warmup", 20, 0, 20 * NS_PER_S));
+    clockid_t clock;
+    struct timespec own;
+    assert_int_equal(clock_getcpuclockid(worker_pid(w), &clock), 0);
+    assert_int_equal(clock_gettime(clock, &own), 0);
+    uint64_t own_ns = (uint64_t)own.tv_sec * NS_PER_S + (uint64_t)own.tv_nsec;
+    assert_in_range(worker_cpu_ns(w), own_ns + MS(20), own_ns + 20 * NS_PER_S);
+    worker_free(w);
+}
+
 static void failing_command_is_told(void **context)
 {
     (void)context;
@@ -76,6 +93,8 @@ static void a_command_line_is_a_worker(void **context)
     fclose(f);
     assert_non_null(memmem(variables, n, "TOOL=a b", sizeof "TOOL=a b"));
     worker_free(w);
+    assert_ok(worker_shell("cd / && sh x", text, sizeof text, &err)); /* needs a shell that stays */
+    assert_string_equal(text, "cd / && sh x");
     assert_code(worker_shell(" \t", text, sizeof text, &err), ERROR_USAGE);
     assert_code(worker_shell("sh " SCRIPT, text, 16, &err), ERROR_USAGE);
     assert_in(err.text, "too long");
@@ -111,6 +130,7 @@ int main(int argc, char **argv)
     WORKER_MAIN
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_block_in_shell),
+        cmocka_unit_test(children_count_as_its_cpu_time),
         cmocka_unit_test(failing_command_is_told),
         cmocka_unit_test(a_command_line_is_a_worker),
         cmocka_unit_test(the_page_shows_it),
