@@ -71,9 +71,16 @@ static const struct command all[] = {
     },
     {
         .name = "worker",
-        .summary = "the process that runs one cell, started by wattle itself",
-        .details = "",
-        .hidden = 1,
+        .operands = "[MODEL]",
+        .summary = "help to write a worker: your own code, in any language, measured by wattle",
+        .details = "A worker is any program that speaks the worker protocol (docs/worker-protocol.md); "
+                   "wattle run --worker COMMAND measures it.\n\n"
+                   "  wattle worker --python-helper >wattle_worker.py\n"
+                   "  wattle worker --check 'python3 my_script.py'\n\n"
+                   "COMMAND is one program with its arguments, as for a shell; NAME=VALUE may stand "
+                   "before it. MODEL is handed to the worker as it is. Exit codes of --check: 0 when "
+                   "every rule holds, 1 otherwise.",
+        .options = {OPTION_CHECK, OPTION_PYTHON_HELPER, OPTION_TIMEOUT},
         .run = cmd_worker,
     },
 };

@@ -80,6 +80,12 @@ static const struct option_spec all[] = {
      "Arguments for pip install, separated by blanks, such as an index or a proxy; may be "
      "repeated."},
     {OPTION_FORMAT, 0, "format", "onnx|pytorch", "Format of the files (default onnx)."},
+    {OPTION_CHECK, 0, "check", "COMMAND",
+     "Start this program as wattle run --worker does and hold it against the worker protocol: a line "
+     "for each rule, ok or WRONG with what was expected, what came and what to do."},
+    {OPTION_PYTHON_HELPER, 0, "python-helper", NULL,
+     "Print wattle_worker.py, with which a Python script becomes a worker in ten lines; it begins "
+     "with how."},
     {OPTION_QUIET, 'q', "quiet", NULL, "No progress, notes or warnings on stderr."},
     {OPTION_VERBOSE, 'v', "verbose", NULL, "More detail on stderr."},
     {OPTION_HELP, 'h', "help", NULL, "This text."},

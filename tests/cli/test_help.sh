@@ -5,12 +5,11 @@
 expect 0 "$wattle" --version
 in_out "wattle "
 expect 0 "$wattle" --help
-for command in doctor run runtimes models; do
+for command in doctor run runtimes models worker; do
     in_out "$command"
 done
-! grep -q worker "$dir/out" || fail "the hidden command is listed"
 
-for command in doctor run runtimes models; do
+for command in doctor run runtimes models worker; do
     expect 0 "$wattle" "$command" --help
     [ "$(awk 'length > 80' "$dir/out" | wc -l)" -eq 0 ] || fail "help of $command is wider than 80"
     grep -oE -- '--[a-z][a-z-]+' "$dir/out" | sort -u >"$dir/options"
@@ -18,13 +17,13 @@ for command in doctor run runtimes models; do
     while read -r option; do
         "$wattle" "$command" "$option=1" --no-such-option >/dev/null 2>"$dir/err"
         ! grep -qF "unknown option '$option'" "$dir/err" || fail "$command does not take $option"
-    done < <(grep -vE -- '--(measured|help)$' "$dir/options")
+    done < <(grep -vE -- '--(measured|help|worker)$' "$dir/options")
 done
 # Every option of the table is in some help.
 names=$(sed -nE 's/^    \{OPTION_[A-Z_]+, [^,]+, "([a-z-]+)".*/\1/p' "$root/src/cmd/options.c")
 [ "$(echo "$names" | wc -l)" -gt 20 ] || fail "the table was not read"
 { "$wattle" run --help; "$wattle" doctor --help; "$wattle" runtimes --help
-  "$wattle" models --help; } >"$dir/out"
+  "$wattle" models --help; "$wattle" worker --help; } >"$dir/out"
 for name in $names; do
     in_out "--$name"
 done

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define SCRIPT "tests/fixtures/worker/worker.sh"
+#define SCRIPT "examples/shell.sh"
 
 static int has_reason(const struct record *r, const char *part)
 {

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define SCRIPT "tests/fixtures/worker/worker.sh"
+#define SCRIPT "examples/shell.sh"
 
 static const char *const script[] = {"sh", SCRIPT, NULL};
 

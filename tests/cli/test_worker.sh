@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# Workers of other people: the examples keep to the protocol; who does not is told what is wrong.
+. "$(dirname "$0")/lib.sh"
+cp "$root"/examples/* "$dir"
+cd "$dir" || exit 1
+"$wattle" worker --python-helper >wattle_worker.py || fail "no Python helper"
+cmp -s wattle_worker.py "$root/tools/python/wattle_worker.py" || fail "not the helper"
+gcc -std=c17 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -I"$root/include" -o worker worker.c ||
+    fail "the C example"
+
+# passes COMMAND: every rule holds.
+passes() {
+    expect 0 "$wattle" worker --check "$1"
+    in_out ", 0 wrong"
+    ! grep -q '^WRONG' out || fail "$1 is wrong"
+}
+passes 'sh shell.sh'
+passes './worker'
+passes './worker 2000'
+us=$(sed -nE 's/^note   a run takes ([0-9]+)[.0-9]* us.*/\1/p' out)
+[ "$us" -ge 2000 ] && [ "$us" -lt 20000 ] || fail "a run that sleeps 2 ms takes $us us"
+skips=
+for python in python3 /usr/bin/python3; do
+    "$python" -c 'import numpy' 2>/dev/null && break
+    python=
+done
+if [ -n "$python" ]; then passes "$python python_numpy.py"; else skips="no python3 with numpy"; fi
+for torch in "$user_home"/runtimes/pytorch-*/bin/python3 python3; do
+    "$torch" -c 'import torch' 2>/dev/null && break
+    torch=
+done
+if [ -n "$torch" ]; then passes "$torch pytorch_eager.py"; else skips="no pytorch"; fi
+
+# The helper's own part of a run: a few microseconds at most, also where the machine is busy.
+cat >empty.py <<'P'
+import wattle_worker
+wattle_worker.run(lambda: {}, lambda inputs: None)
+P
+passes 'python3 empty.py'
+us=$(sed -nE 's/^note   a run takes .*, of which ([0-9]+)[.0-9]* us.*/\1/p' out)
+[ "$us" -lt 5 ] || fail "the helper takes $us us a run"
+
+# wrong WORKER TEXT...: the checker says so, and ends in time.
+wrong() {
+    expect 1 timeout 60 "$wattle" worker --timeout 1s --check "$1"
+    shift
+    for text; do grep '^WRONG' out | grep -qF -- "$text" || fail "no WRONG line has: $text"; done
+}
+# broken FROM TO [FROM TO...] -- TEXT...: the shell example with these changes.
+broken() {
+    cp shell.sh broken.sh
+    while [ "$1" != -- ]; do
+        from=$1 to=$2 awk 'BEGIN { from = ENVIRON["from"] } { i = index($0, from)
+            print i ? substr($0, 1, i - 1) ENVIRON["to"] substr($0, i + length(from)) : $0
+            found += i > 0 } END { exit !found }' broken.sh >changed.sh || fail "no place for: $1"
+        mv changed.sh broken.sh
+        shift 2
+    done
+    shift
+    wrong 'sh broken.sh' "$@"
+}
+loaded='"settings":{},"inputs":[],"outputs":[]' first='reply "{\"ok\":true,\"first_ns\":$list}"'
+# What is wrong here does not keep the rest from being checked.
+broken '= 1 ] || {' '!= 0 ] || {' \
+    '*) refuse unsupported "unknown command"' "*) reply '{\"ok\":true}'" \
+    '"provider":"cpu",' '' "$loaded" '"inputs":[],"outputs":[]' '"load_ns":0' '"load_ns":"0"' \
+    'first_ns\":$list' 'first_ns\":0' '$((stop - start))' '$(((stop - start) / 1000))' \
+    'rest "$4"' '' 'exit 0 ;;' 'exit 3 ;;' \
+    '\"begin_ns\":$begin,\' "\\\"begin_ns\\\":$(date +%s%N),\\" -- \
+    'hello with protocol 999 is refused: expected "ok":false' 'an unknown command is refused: exp' \
+    'came no "provider"' '"settings", an object; came none' 'expected "load_ns", a whole number' \
+    'first, with' 'came 0.000000 s' 'warmup: latencies are plausible' 'go: latencies are plausi' \
+    'CLOCK_MONOTONIC' 'rests for gap_ns between two runs: expected 0.060 s' 'came: exit status 3'
+broken "$loaded" '"settings":{},"inputs":[],"outputs":[{"name":"y","type":"bool","shape":[1]}]' \
+    '"load_ns":0' '"load_ns":7000000000000' '$((stop - start))' '$(((stop - start) * 3))' \
+    'exit 0 ;;' ';;' 'exit 1' 'exec sleep 60' '#!/bin/sh' "trap '' TERM" \
+    '[ "$wall" -ge "$2" ] && [ "$runs"' '[ "$runs"' -- \
+    'expected at most the 0.0' 'beyond the limit' "expected 1, 'y' first; came 0 outputs" \
+    'latencies are plausible' 'lasts at least min_ns' 'go runs on for' 'nothing within 2 s' \
+    'the end of the command pipe ends the worker' 'during a window' 'SIGTERM ends the worker'
+broken '\"latencies_ns\":[$list]}' '\"none\":0}' -- 'warmup: one latency a run: expected 3; came 0'
+# These end it.
+broken "$loaded" '"settings":{},"inputs":[{"name":"x","type":"f32","shape":[1]}],"outputs":3' -- \
+    "'x' has the type 'f32'" 'load describes the outputs: expected an array'
+broken '"inputs":[]' '"inputs":[{"name":"x","type":"bool","shape":[-1]}]' -- "'x' has no shape"
+broken '[ "$wall" -ge "$3" ] && break' '' -- 'when max_ns is reached' 'did not answer'
+broken '"state":"ready"' '"state":"set"' -- 'lacks "state":"ready"'
+broken "'{\"ok\":true}' ;;" "'{\"ok\":true}'; reply 1 ;;" -- 'worker broke the protocol'
+broken '"outputs":[]}' '"outputs":[]' -- 'a reply that is not JSON'
+broken "$first" 'head -c 1100000 /dev/zero >&4' -- 'longer than 1 MiB'
+broken "$first" ':' -- "did not answer 'first' within 1 s"
+broken "$first" 'echo oh dear >&2; kill -9 $$' -- 'signal 9' 'oh dear'
+broken 'infer || return 1' 'false || return 1' -- 'it refused (io): gzip failed'
+wrong 'sh -c "exit 5"' 'exit status 5'
+wrong "$dir/none" 'exit status 127' 'none'
+wrong 'cat /dev/zero' 'expected'
+no_worker() {
+    for p in /proc/[0-9]*/environ; do
+        ! grep -qzxF "WATTLE_HOME=$WATTLE_HOME" "$p" 2>/dev/null ||
+            ! grep -qzxF "WATTLE_FD_RING=5" "$p" 2>/dev/null || fail "a worker runs on: $p"
+    done
+}
+no_worker
+
+expect 2 "$wattle" worker --check ' '
+in_err "command is empty"
+expect 2 "$wattle" worker model.onnx
+in_err "without --check"
+expect 2 "$wattle" worker --check 'sh shell.sh' --timeout never
+in_err "timeout"
+expect 2 "$wattle" worker --check 'sh shell.sh' a b
+in_err "'b'"
+
+"$wattle" worker --check 'sh shell.sh' >out 2>err &
+pid=$!
+sleep 0.5
+kill -INT "$pid"
+wait "$pid"
+[ $? -eq 130 ] || fail "an interrupt does not end the check"
+no_worker
+
+[ -z "$skips" ] || { echo "$skips: its example was not run"; exit 77; }
