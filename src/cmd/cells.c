@@ -47,7 +47,7 @@ static void fill_cell(const struct request *r, const struct choice *choice, stru
     snprintf(c->devices, sizeof c->devices, "%s", choice->devices);
     snprintf(c->precision, sizeof c->precision, "%s", r->precision);
     snprintf(c->spin, sizeof c->spin, "%s", r->spin);
-    snprintf(c->options, sizeof c->options, "%s", r->provider_options);
+    snprintf(c->options, sizeof c->options, "%s", choice->target->options);
     snprintf(c->shapes, sizeof c->shapes, "%s", r->shapes);
     c->gap_ns = r->gap_ns;
     memcpy(c->dims, r->dims, sizeof c->dims);

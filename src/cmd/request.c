@@ -93,7 +93,7 @@ static int add_target(struct request *r, const struct found *found, const struct
             return 0;
     if (r->target_count == REQUEST_LIST_MAX)
         return error_set(e, ERROR_USAGE, "more than %d runtimes and providers", REQUEST_LIST_MAX);
-    r->targets[r->target_count++] = (struct request_target){found, variant, named, provider};
+    r->targets[r->target_count++] = (struct request_target){found, variant, named, provider, "{}"};
     return 0;
 }
 
@@ -366,26 +366,6 @@ static int parse_shape(json_t *object, const char *text, struct error *e)
     return error_hint(e, "as in --shape input=1x3x224x224, with at most %d sizes", RANK_MAX);
 }
 
-static int parse_provider_option(json_t *object, const char *text, struct error *e)
-{
-    char name[PLAN_NAME_MAX];
-    const char *value = split_assignment(text, name);
-    if (!value)
-        return error_set(e, ERROR_USAGE, "provider option '%.60s' is not KEY=VALUE", text);
-    if (json_object_set_new(object, name, json_string(value)))
-        return error_set(e, ERROR_USAGE, "provider option '%.60s' is not UTF-8 text", text);
-    return 0;
-}
-
-static int write_object(json_t *object, const char *what, char *out, size_t size, struct error *e)
-{
-    size_t used = object ? json_dumpb(object, out, size - 1, JSON_COMPACT | JSON_SORT_KEYS) : 0;
-    if (used > 0 && used < size)
-        return 0;
-    return error_set(e, ERROR_USAGE, "%s take %zu bytes, at most %zu are kept", what, used,
-                     size - 1);
-}
-
 static int parse_expect(struct request *r, const char *text, struct error *e)
 {
     size_t size = strlen(text);
@@ -400,16 +380,14 @@ static int parse_expect(struct request *r, const char *text, struct error *e)
 
 static int parse_repeated(struct request *r, const struct option_list *options, struct error *e)
 {
-    json_t *object = json_object(), *shapes = json_object();
-    int result = object && shapes ? 0 : error_memory(e);
+    json_t *shapes = json_object();
+    int result = shapes ? 0 : error_memory(e);
     for (size_t i = 0; i < options->option_count && !result; i++) {
         const struct option_value *o = &options->options[i];
         if (o->id == OPTION_DIM)
             result = parse_dim(r, o->value, e);
         else if (o->id == OPTION_RANGE)
             result = parse_range(r, o->value, e);
-        else if (o->id == OPTION_PROVIDER_OPTION)
-            result = parse_provider_option(object, o->value, e);
         else if (o->id == OPTION_SHAPE)
             result = parse_shape(shapes, o->value, e);
         else if (o->id == OPTION_INPUT)
@@ -417,12 +395,10 @@ static int parse_repeated(struct request *r, const struct option_list *options, 
         else if (o->id == OPTION_EXPECT)
             result = parse_expect(r, o->value, e);
     }
-    if (!result)
-        result = write_object(object, "provider options", r->provider_options,
-                              sizeof r->provider_options, e);
-    if (!result)
-        result = write_object(shapes, "shapes", r->shapes, sizeof r->shapes, e);
-    json_decref(object);
+    size_t size = sizeof r->shapes - 1;
+    size_t used = result ? 0 : json_dumpb(shapes, r->shapes, size, JSON_COMPACT | JSON_SORT_KEYS);
+    if (used > size)
+        result = error_set(e, ERROR_USAGE, "shapes take %zu bytes, at most %zu are kept", used, size);
     json_decref(shapes);
     return result;
 }
@@ -534,7 +510,8 @@ int request_parse(struct request *r, const struct option_list *options, struct e
 {
     typedef int (*parse)(struct request *, const struct option_list *, struct error *);
     static const parse steps[] = {parse_threads,   parse_batches, parse_runtimes, parse_durations,
-                                  parse_numbers,   parse_words,   parse_repeated};
+                                  parse_numbers,   parse_words,   parse_repeated,
+                                  provider_options_parse};
     *r = (struct request){0};
     measure_defaults(&r->measure);
     r->measure.sysroot = options_last(options, OPTION_SYSROOT, "");

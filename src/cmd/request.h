@@ -16,6 +16,7 @@ struct request_target {
     const char *variant;         /* found_variant, or one of the adapter's */
     int variant_named;           /* -r said so: no other will do */
     const char *provider;
+    char options[512];           /* of --provider-option, a JSON object */
 };
 
 /* One --worker: a command that speaks the worker protocol. */
@@ -50,7 +51,6 @@ struct request {
     struct plan_dim dims[PLAN_DIM_MAX];
     size_t dim_count;
     struct measure_range ranges[REQUEST_RANGE_MAX];
-    char provider_options[512];  /* JSON object */
     const char *precision, *spin;
     int form_native, form_converted; /* of --form; neither: the model's own choice */
     int blocks, verify, require_measured;
@@ -62,6 +62,10 @@ void request_release(struct request *r);
 
 /* Whether a list that ends with NULL (or is NULL) has the name. */
 int request_has_name(const char *const *names, const char *name);
+
+/* provider_options.c. Each target's options, refused where its adapter can tell; the last step of
+ * request_parse. */
+int provider_options_parse(struct request *r, const struct option_list *options, struct error *e);
 
 /* operand.c. Finds a model: a built-in name (written to disk when missing and build is set), a file
  * or FILE.py:FUNCTION. Fills name, path and format of the cell, and form with "native" when it is

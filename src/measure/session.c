@@ -133,7 +133,7 @@ static int start(struct session *s, struct error *e)
     if (!adapter)
         return error_set(e, ERROR_USAGE, "unknown runtime '%s'", c->runtime);
     struct adapter_request request = {.model = model_path(c), .variant = c->variant,
-                                      .library = c->library, .provider = c->provider,
+                                      .library = c->library, .version = c->version, .provider = c->provider,
                                       .provider_library = c->provider_library,
                                       .require_provider = c->require_provider,
                                       .precision = c->precision, .spin = c->spin,

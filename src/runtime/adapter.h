@@ -35,6 +35,7 @@ struct adapter_request {
     const char *model;      /* path: the user's file, or what was prepared of it (prepare.h) */
     const char *variant;    /* one of the adapter's variants; "" where it has none */
     const char *library;    /* of the installation the parent chose (found.h); "" when built in */
+    const char *version;    /* of it, in the parent; "" when not known */
     const char *provider;   /* one of the adapter's providers */
     const char *provider_library; /* plug-in execution provider to register; "" for none */
     const char *const *devices; /* ids of the provider's devices, "0"; none: its first one */
@@ -98,6 +99,9 @@ struct adapter {
     int takes_devices;                /* a request may name devices */
     int hidden;                       /* not part of "every runtime" (fake) */
     void (*probe)(struct adapter_probe *out);
+    /* Refuses in the parent, without the library and the model, what it would refuse later: options
+     * and spinning. NULL, or 0 where only the library can tell: then the row fails. */
+    int (*check)(const struct adapter_request *r, struct error *e);
     /* The variables that must be set before the runtime is loaded: threads and spinning. */
     int (*environment)(const struct adapter_request *r, struct adapter_environment *out,
                        struct error *e);

@@ -188,6 +188,15 @@ static int check_shapes(const struct adapter_request *r, const struct adapter_lo
     return 0;
 }
 
+static int check(const struct adapter_request *r, struct error *e)
+{
+    struct builtin_options o = {0};
+    char spin[24];
+    int code = spin_count(r->spin, spin, e);
+    return code ? code : adapter_options("builtin", r->options, known,
+                                         sizeof known / sizeof *known, &o, e);
+}
+
 static int load(const struct adapter_request *r, void **state, struct adapter_loaded *out,
                 struct error *e)
 {
@@ -251,6 +260,7 @@ const struct adapter adapter_builtin = {
     .providers = providers,
     .precisions = precisions,
     .probe = probe,
+    .check = check,
     .environment = environment,
     .load = load,
     .bind = bind,

@@ -186,6 +186,12 @@ static int prepare(struct fake *f, const struct adapter_request *r, struct error
     return 0;
 }
 
+static int check(const struct adapter_request *r, struct error *e)
+{
+    struct script s = {0};
+    return adapter_options("fake", r->options, known, sizeof known / sizeof *known, &s, e);
+}
+
 static int load(const struct adapter_request *r, void **state, struct adapter_loaded *out,
                 struct error *e)
 {
@@ -355,6 +361,7 @@ const struct adapter adapter_fake = {
     .precisions = precisions,
     .hidden = 1,
     .probe = probe,
+    .check = check,
     .environment = environment,
     .load = load,
     .bind = bind,

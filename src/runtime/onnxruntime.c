@@ -4,6 +4,7 @@
 #include "runtime/ort.h"
 
 #include <dirent.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -147,6 +148,31 @@ static void describe(const struct ort *o, const struct adapter_request *r,
     memcpy(out->outputs, o->outputs, sizeof o->outputs);
 }
 
+static int no_provider(const struct adapter_request *r, struct error *e)
+{
+    return error_set(e, ERROR_USAGE, "runtime 'onnxruntime' has no provider '%.60s'", r->provider);
+}
+
+/* A plug-in alone knows its options, and a version that is not known is taken for a new one. */
+static int check(const struct adapter_request *r, struct error *e)
+{
+    struct ort *o = calloc(1, sizeof *o);
+    if (!o)
+        return error_memory(e);
+    arena_init(&o->texts, TEXTS_MAX);
+    o->provider = ort_provider_find(r);
+    o->api.version = r->version;
+    o->api.release = ort_release_of(r->version);
+    if (o->api.release < 0)
+        o->api.release = INT_MAX;
+    int code = o->provider ? ort_options_read(o, r, e) : no_provider(r, e);
+    if (!code)
+        code = ort_provider_check(o, e);
+    arena_release(&o->texts);
+    free(o);
+    return code;
+}
+
 static int load(const struct adapter_request *r, void **state, struct adapter_loaded *out,
                 struct error *e)
 {
@@ -156,9 +182,7 @@ static int load(const struct adapter_request *r, void **state, struct adapter_lo
     arena_init(&o->texts, TEXTS_MAX);
     o->provider = ort_provider_find(r);
     o->threads = o->provider && o->provider->own_threads ? 1 : r->threads;
-    int code = o->provider ? open_library(o, r, e)
-                           : error_set(e, ERROR_USAGE, "runtime 'onnxruntime' has no provider "
-                                       "'%.60s'", r->provider);
+    int code = o->provider ? open_library(o, r, e) : no_provider(r, e);
     if (!code)
         code = prepare(o, r, e);
     if (code) {
@@ -203,6 +227,7 @@ const struct adapter adapter_onnxruntime = {
     .providers = ort_provider_names,
     .precisions = precisions,
     .probe = probe,
+    .check = check,
     .environment = ort_environment,
     .load = load,
     .bind = bind,

@@ -343,6 +343,15 @@ static void tell(struct openvino *v, const struct adapter_request *r, struct ada
         tell_port(&v->outputs[i], &out->outputs[i]);
 }
 
+/* What ov.PROPERTY means only OpenVINO knows. */
+static int check(const struct adapter_request *r, struct error *e)
+{
+    struct ov_properties p;
+    int code = ov_properties_choose(&p, r, e);
+    ov_properties_release(&p);
+    return code;
+}
+
 static int load(const struct adapter_request *r, void **state, struct adapter_loaded *out,
                 struct error *e)
 {
@@ -491,6 +500,7 @@ const struct adapter adapter_openvino = {
     .providers = providers,
     .precisions = precisions,
     .probe = probe,
+    .check = check,
     .load = load,
     .bind = bind,
     .run = run,

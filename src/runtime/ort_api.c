@@ -23,8 +23,7 @@ static const struct {
     size_t offset;
 } entries[] = {ORT_FUNCTIONS(ENTRY)};
 
-/* "1.32.0" -> 32; -1 for anything that is not release 1.N. */
-static int release_of(const char *version)
+int ort_release_of(const char *version)
 {
     char *end;
     if (!version || strncmp(version, "1.", 2) || version[2] < '0' || version[2] > '9')
@@ -82,7 +81,7 @@ int ort_api_open(struct ort_api *api, const char *library, struct error *e)
     if (code)
         return code;
     api->version = base->get_version ? base->get_version() : NULL;
-    api->release = release_of(api->version);
+    api->release = ort_release_of(api->version);
     if (api->release < ORT_MINIMUM)
         return refuse_version(library, api->version, e);
     const void *const *slots = base->get_api ? base->get_api((uint32_t)api->release) : NULL;

@@ -191,6 +191,9 @@ int ort_api_open(struct ort_api *api, const char *library, struct error *e);
 ort_log_function ort_log_write;
 void ort_log_clear(struct ort_log *log);
 
+/* "1.32.0" -> 32; -1 for anything that is not release 1.N. */
+int ort_release_of(const char *version);
+
 /* 0 for NULL; else *e says what failed and why, and the status is released. */
 int ort_check(struct ort_api *api, struct ort_status *status, struct error *e, const char *format,
               ...) __attribute__((format(printf, 4, 5)));

@@ -81,10 +81,6 @@ in_err "/proc/x.db"
 expect 1 fake --store "$0"
 in_err "$0"
 
-# Unknown options of a runtime are refused by name; the row says so.
-expect 3 fake --provider-option latency=5
-in_err "latency"
-
 # Model files that are not models.
 head -c 100 /dev/urandom >"$dir/noise.onnx"
 expect 1 "$wattle" run "$dir/noise.onnx" -r builtin
