@@ -24,8 +24,10 @@ struct list {
     size_t *count;
 };
 
-static void fill_runtime(const struct request *r, const struct found *f, struct cell *c)
+static void fill_runtime(const struct request *r, const struct request_target *t, struct cell *c)
 {
+    const struct found *f = t->found;
+    snprintf(c->options, sizeof c->options, "%s", t->options);
     snprintf(c->runtime, sizeof c->runtime, "%s", f->adapter->name);
     snprintf(c->version, sizeof c->version, "%s", f->version);
     snprintf(c->library, sizeof c->library, "%s", f->library);
@@ -36,10 +38,11 @@ static void fill_runtime(const struct request *r, const struct found *f, struct 
 static void fill_cell(const struct request *r, const struct choice *choice, struct cell *c)
 {
     if (choice->target)
-        fill_runtime(r, choice->target->found, c);
+        fill_runtime(r, choice->target, c);
     else {
         snprintf(c->runtime, sizeof c->runtime, "worker");
         snprintf(c->command, sizeof c->command, "%s", choice->worker->command);
+        snprintf(c->options, sizeof c->options, "%s", choice->worker->options);
     }
     snprintf(c->variant, sizeof c->variant, "%s", choice->variant);
     snprintf(c->form, sizeof c->form, "%s", choice->form);
@@ -47,7 +50,6 @@ static void fill_cell(const struct request *r, const struct choice *choice, stru
     snprintf(c->devices, sizeof c->devices, "%s", choice->devices);
     snprintf(c->precision, sizeof c->precision, "%s", r->precision);
     snprintf(c->spin, sizeof c->spin, "%s", r->spin);
-    snprintf(c->options, sizeof c->options, "%s", choice->target->options);
     snprintf(c->shapes, sizeof c->shapes, "%s", r->shapes);
     c->gap_ns = r->gap_ns;
     memcpy(c->dims, r->dims, sizeof c->dims);

@@ -15,7 +15,8 @@ static const struct option_spec all[] = {
      "and kernels of its own) and reference (plain C, slow, for checking)."},
     {OPTION_PROVIDER_OPTION, 0, "provider-option", "[RUNTIME[:VARIANT].]KEY=VALUE",
      "Hand an option to every chosen runtime, or to the named one alone, as in "
-     "onnxruntime.memory_arena=off; may be repeated. Keys that a runtime does not know are refused."},
+     "onnxruntime.memory_arena=off (worker.KEY=VALUE: to those of --worker); may be repeated. Keys "
+     "that a runtime does not know are refused."},
     {OPTION_PROVIDER_LIBRARY, 0, "provider-library", "FILE",
      "Register a plug-in provider with onnxruntime and run on it: a shared library or the name of "
      "an installed package such as onnxruntime-ep-webgpu."},

@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define WORKER "worker"
+
 struct provider_option {
-    struct runtime_name scope; /* runtime "": every target */
+    struct runtime_name scope; /* runtime "": every target; "worker": those of --worker */
     char key[PLAN_NAME_MAX];
     const char *text, *value;  /* the whole, and what follows the "=" */
 };
@@ -26,8 +28,11 @@ static const char *take_scope(const char *text, struct runtime_name *scope)
     if (text[size] != '.' || size >= sizeof name)
         return text;
     snprintf(name, sizeof name, "%.*s", (int)size, text);
-    if (!runtime_name_parse(name, scope, NULL) && !scope->version[0] && adapter_find(scope->runtime))
+    if (!strcmp(name, WORKER) || (!runtime_name_parse(name, scope, NULL) && !scope->version[0] &&
+                                  adapter_find(scope->runtime))) {
+        snprintf(scope->runtime, sizeof scope->runtime, "%.*s", (int)strcspn(name, ":"), name);
         return text + size + 1;
+    }
     *scope = (struct runtime_name){0};
     return text;
 }
@@ -60,10 +65,12 @@ static int parse_all(struct options *out, const struct option_list *options, str
     return result;
 }
 
-/* As -r would mean it. */
+/* As -r would mean it; a target of NULL is a worker of the user's own. */
 static int means(const struct provider_option *o, const struct request_target *t)
 {
     const char *variant = o->scope.variant;
+    if (!t)
+        return !o->scope.runtime[0] || !strcmp(o->scope.runtime, WORKER);
     if (o->scope.runtime[0] && strcmp(o->scope.runtime, t->found->adapter->name))
         return 0;
     return !variant[0] || !strcmp(variant, t->variant) || !strcmp(variant, t->provider) ||
@@ -74,10 +81,10 @@ static int check_scopes(const struct request *r, const struct options *options, 
 {
     for (size_t i = 0; i < options->count; i++) {
         const struct provider_option *o = &options->items[i];
-        size_t t = 0;
-        while (t < r->target_count && !means(o, &r->targets[t]))
-            t++;
-        if (t == r->target_count)
+        int meant = r->worker_count > 0 && means(o, NULL);
+        for (size_t t = 0; t < r->target_count; t++)
+            meant |= means(o, &r->targets[t]);
+        if (!meant)
             return error_set(e, ERROR_USAGE, "provider option '%.100s': no chosen runtime is '%s%s%s'",
                              o->text, o->scope.runtime, o->scope.variant[0] ? ":" : "",
                              o->scope.variant);
@@ -171,16 +178,31 @@ static json_t *collect(const struct options *options, const struct request_targe
     return object;
 }
 
+static int write_object(json_t *object, char *out, size_t size, struct error *e)
+{
+    size_t used = object ? json_dumpb(object, out, size - 1, JSON_COMPACT | JSON_SORT_KEYS) : 0;
+    if (!object || used == 0)
+        return error_memory(e);
+    if (used >= size)
+        return error_set(e, ERROR_USAGE, "provider options take %zu bytes, at most %zu are kept",
+                         used, size - 1);
+    out[used] = '\0';
+    return 0;
+}
+
+static int set_worker(const struct options *options, struct request_worker *w, struct error *e)
+{
+    json_t *object = collect(options, NULL);
+    int result = write_object(object, w->options, sizeof w->options, e);
+    json_decref(object);
+    return result;
+}
+
 static int set_target(const struct request *r, const struct options *options,
                       struct request_target *t, struct error *e)
 {
     json_t *object = collect(options, t);
-    size_t size = sizeof t->options - 1;
-    size_t used = object ? json_dumpb(object, t->options, size, JSON_COMPACT | JSON_SORT_KEYS) : 0;
-    int result = object ? 0 : error_memory(e);
-    if (object && (used == 0 || used > size))
-        result = error_set(e, ERROR_USAGE, "provider options take %zu bytes, at most %zu are kept",
-                           used, size);
+    int result = write_object(object, t->options, sizeof t->options, e);
     if (!result && check_target(r, t, object, e))
         result = suggest(r, options, t, e);
     json_decref(object);
@@ -195,6 +217,8 @@ int provider_options_parse(struct request *r, const struct option_list *options,
         result = check_scopes(r, &all, e);
     for (size_t i = 0; i < r->target_count && !result; i++)
         result = set_target(r, &all, &r->targets[i], e);
+    for (size_t i = 0; i < r->worker_count && !result; i++)
+        result = set_worker(&all, &r->workers[i], e);
     free(all.items);
     return result;
 }

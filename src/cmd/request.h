@@ -23,6 +23,7 @@ struct request_target {
 struct request_worker {
     const char *command;         /* as typed */
     char name[32];               /* "infer.py", for labels; no two have the same */
+    char options[512];           /* of --provider-option, a JSON object */
 };
 
 struct request {

@@ -191,8 +191,7 @@ static int check_shapes(const struct adapter_request *r, const struct adapter_lo
 static int check(const struct adapter_request *r, struct error *e)
 {
     struct builtin_options o = {0};
-    char spin[24];
-    int code = spin_count(r->spin, spin, e);
+    int code = openmp_check_spin(r->spin, e);
     return code ? code : adapter_options("builtin", r->options, known,
                                          sizeof known / sizeof *known, &o, e);
 }

@@ -33,6 +33,12 @@ static int spin_count(const char *spin, char text[24], struct error *e)
     return code;
 }
 
+int openmp_check_spin(const char *spin, struct error *e)
+{
+    char text[24];
+    return spin_count(spin, text, e);
+}
+
 int openmp_variable(json_t *variables, const char *name, const char *value, struct error *e)
 {
     return json_object_set_new(variables, name, json_string(value)) ? error_memory(e) : 0;

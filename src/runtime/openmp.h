@@ -8,6 +8,9 @@
 
 #include <jansson.h>
 
+/* Whether that is a --spin, and one that can be had. */
+int openmp_check_spin(const char *spin, struct error *e);
+
 /* The variables for a request's threads and spinning. */
 int openmp_environment(const struct adapter_request *r, json_t *variables, struct error *e);
 int openmp_variable(json_t *variables, const char *name, const char *value, struct error *e);

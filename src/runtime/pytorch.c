@@ -57,6 +57,11 @@ static int set_python(const struct adapter_request *r, json_t *variables, struct
     return code;
 }
 
+static int check(const struct adapter_request *r, struct error *e)
+{
+    return openmp_check_spin(r->spin, e);
+}
+
 /* Packages check the shapes they are given only when they are told to. */
 static int environment(const struct adapter_request *r, struct adapter_environment *out,
                        struct error *e)
@@ -159,6 +164,7 @@ const struct adapter adapter_pytorch = {
     .variants = variants,
     .takes_devices = 1,
     .probe = probe,
+    .check = check,
     .environment = environment,
     .command = command,
     .load = load,
