@@ -45,7 +45,7 @@ expect 2 run fake -r fake --provider-option "$(printf 'log=\377')"
 in_err "is not UTF-8"
 
 # Workers of one's own get what is for all and what is for them.
-sed "s|^    \\*'\"op\":\"load\"'\\*)|&\n        printf '%s' \"\$command\" >load.json|" "$root/tests/fixtures/worker/worker.sh" >own.sh
+sed "s|^    \\*'\"op\":\"load\"'\\*)|&\n        printf '%s' \"\$command\" >load.json|" "$root/examples/shell.sh" >own.sh
 expect 0 run --worker 'sh own.sh' --provider-option a=1 --provider-option worker.b=2 --provider-option b=3
 json load.json '.options == {"a": "1", "b": "2"}'
 expect 2 run fake -r fake --provider-option worker.b=2
