@@ -333,7 +333,10 @@ static int check_made(const struct job *j, struct error *e)
         if (result)
             return result;
     }
-    return 0;
+    json_t *note = read_json(j->partial, "result.json");
+    int whole = note != NULL;
+    json_decref(note);
+    return whole ? 0 : error_set(e, ERROR_FORMAT, "nothing tells what was made in '%s'", j->partial);
 }
 
 /* What was only needed on the way; of files for people also the note. */

@@ -280,9 +280,12 @@ def build_onnx(request: dict) -> Built:
 
 
 def convert_onnx(path: str) -> tuple[nn.Module, str]:
-    from onnx_to_torch import onnx_to_torch
+    from onnx_to_torch import ConversionError, onnx_to_torch
 
-    module, how = onnx_to_torch(path)
+    try:
+        module, how = onnx_to_torch(path)
+    except ConversionError as error:
+        raise Refused("unsupported", str(error), error.hint) from error
     return module.eval().requires_grad_(False), how
 
 
