@@ -52,8 +52,10 @@ class Maker:
         self.request, self.shown = request, shown
         self.built: Any = None
         self.program: Any = None
+        self.step = "" # the tool at work, for when it fails
 
-    def say(self, line: str) -> None:
+    def say(self, line: str, step: str = "") -> None:
+        self.step = step
         print(line, file=self.shown, flush=True)
 
     def run(self) -> dict:
@@ -96,7 +98,7 @@ class Maker:
         if self.program is None and self.built.program is not None:
             self.program = self.built.program
         if self.program is None:
-            self.say("exporting the module (torch.export)")
+            self.say("exporting the module (torch.export)", "torch.export")
             self.program = torch.export.export(self.built.module, self.built.examples)
         return self.program
 
@@ -127,7 +129,7 @@ class Maker:
     def make_torchscript(self, what: str, path: str) -> dict:
         import torch
 
-        self.say("tracing the module (torch.jit.trace)")
+        self.say("tracing the module (torch.jit.trace)", "torch.jit.trace")
         module = self.built.program.module() if self.built.program is not None else self.built.module
         traced = torch.jit.trace(module, self.built.examples, check_trace=False)
         error = self.compare("TorchScript", traced)
@@ -142,13 +144,15 @@ class Maker:
         program = self.export()
         portable = PORTABLE.get(platform.machine(), {}) if what == "aoti-portable" else {}
         self.say("compiling ahead of time (AOTInductor) for "
-                 + ("any CPU with AVX2" if portable else "this CPU") + "; this takes a while")
+                 + ("any CPU with AVX2" if portable else "this CPU") + "; this takes a while",
+                 "AOTInductor")
         torch._inductor.aoti_compile_and_package(
             program, package_path=path, inductor_configs=FREEZING | portable |
             {"aot_inductor.precompile_headers": False})
         error = self.compare("ahead-of-time package", torch._inductor.aoti_load_package(path))
-        note = self.note("aoti", "torch.export, AOTInductor (frozen weights)", isa=isa_of(path),
-                         max_rel_error=error)
+        how = "AOTInductor (frozen weights)"
+        note = self.note("aoti", how if self.built.program is not None else f"torch.export, {how}",
+                         isa=isa_of(path), max_rel_error=error)
         add_note(path, note)
         return note
 
@@ -228,7 +232,7 @@ def last_words(text: str) -> str:
     return (errors or lines or [""])[0]
 
 
-def explain(error: BaseException) -> dict:
+def explain(error: BaseException, step: str) -> dict:
     """Known causes in words of wattle's, others in their own: {"error", "text", "hint"}."""
     from pytorch_module import Refused
 
@@ -250,8 +254,9 @@ def explain(error: BaseException) -> dict:
         if isinstance(cause, ModuleNotFoundError):
             return told("unsupported", f"this Python has no package '{cause.name}'",
                         "wattle runtimes install pytorch makes one that has all that is needed")
-    kind = type(error).__name__
-    return told("unsupported", f"{kind}: {last_words(str(error)) or last_words(text)}", "")
+    words = f"{type(error).__name__}: {last_words(str(error)) or last_words(text)}"
+    return told("unsupported", f"{step} failed: {words}" if step else words,
+                "-r pytorch:eager runs it as it is" if step else "")
 
 
 def told(code: str, text: str, hint: str) -> dict:
@@ -259,20 +264,21 @@ def told(code: str, text: str, hint: str) -> dict:
 
 
 def work(request: dict, shown: Any) -> dict:
+    maker = Maker(request, shown)
     try:
-        return Maker(request, shown).run()
+        return maker.run()
     except KeyboardInterrupt:
         return told("interrupted", "interrupted", "")
     except ModuleNotFoundError as error:
         if error.name in ("torch", "numpy"):
             return told("unsupported", f"{sys.executable} has no package '{error.name}'",
                         "wattle runtimes install pytorch")
-        return explain(error)
+        return explain(error, maker.step)
     except BaseException as error: # whatever it is, it becomes a line
         import traceback
 
         traceback.print_exc()
-        return explain(error)
+        return explain(error, maker.step)
 
 
 def main() -> int:

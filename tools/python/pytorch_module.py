@@ -195,6 +195,14 @@ def merge_one(entry: dict, wanted: dict) -> dict:
     return result | ({"range": known_range} if known_range else {})
 
 
+def check_batch(whose: str, inputs: list[dict], request: dict, advice: str) -> None:
+    """A batch that was asked for is not silently another one."""
+    batch = request.get("batch") or 0
+    first = [entry["shape"][0] for entry in inputs if entry["shape"]]
+    if batch > 0 and first and batch not in first:
+        raise Refused("usage", f"{whose} batch {first[0]}, not {batch}", f"-b {first[0]}, {advice}")
+
+
 # --- ONNX --------------------------------------------------------------------------------------
 
 
@@ -292,10 +300,6 @@ def convert_onnx(path: str) -> tuple[nn.Module, str]:
 # --- exported programs -------------------------------------------------------------------------
 
 
-def known_size(size: Any) -> int | None:
-    return size if isinstance(size, int) else None
-
-
 def build_exported(request: dict) -> Built:
     path, notes = request["model"], {"wattle.json": ""}
     try:
@@ -304,13 +308,20 @@ def build_exported(request: dict) -> Built:
         raise Refused("format", f"cannot read '{path}' as an exported program: "
                                 f"{first_line(error)}") from error
     note = json.loads(notes["wattle.json"] or "{}")
-    inputs = merge(exported_inputs(program, note), request)
+    inputs = merge(exported_inputs(program, note, request.get("batch") or None), request)
+    check_batch(f"'{path}' has", inputs, request, "or export it with a dynamic batch")
     outputs = [{"name": entry["name"]} for entry in note.get("outputs", [])]
     return Built(program.module(), make_examples(inputs), inputs, outputs, request.get("form", ""),
                  "exported program", [], program)
 
 
-def exported_inputs(program: Any, note: dict) -> list[dict]:
+def exported_sizes(value: torch.Tensor, batch: int | None) -> list[int | None]:
+    """Fixed sizes; the batch for a free first one."""
+    sizes = [size if isinstance(size, int) else None for size in value.shape]
+    return [batch if size is None and axis == 0 else size for axis, size in enumerate(sizes)]
+
+
+def exported_inputs(program: Any, note: dict, batch: int | None) -> list[dict]:
     wanted = program.graph_signature.user_inputs
     nodes = [node for node in program.graph.nodes
              if node.op == "placeholder" and node.name in wanted]
@@ -326,7 +337,7 @@ def exported_inputs(program: Any, note: dict) -> list[dict]:
             raise Refused("unsupported", f"input '{node.name}' of the exported program is no "
                                          f"tensor")
         entry = {"name": extra.get("name", node.name), "type": TYPE_NAMES.get(value.dtype, "?"),
-                 "shape": [known_size(size) for size in value.shape]}
+                 "shape": exported_sizes(value, batch)}
         inputs.append(entry | ({"range": extra["range"]} if extra.get("range") else {}))
     return inputs
 
@@ -418,7 +429,8 @@ def python_inputs(path: str, source: Any, module: nn.Module,
     values = own_examples(path, source.example_inputs, request)
     named = order(path, values, parameter_names(module))
     inputs = merge([describe(name, value) for name, value in named], request)
-    check_sizes(path, inputs, request)
+    check_batch(f"example_inputs of '{path}' gives", inputs, request,
+                "or let it take the batch as its argument: def example_inputs(batch)")
     return inputs, tuple(value for _, value in named)
 
 
@@ -451,12 +463,3 @@ def order(path: str, values: Any, names: list[str]) -> list[tuple[str, torch.Ten
             raise Refused("usage", f"example_inputs of '{path}': '{name}' is a "
                                    f"{type(value).__name__}, not a tensor")
     return named
-
-
-def check_sizes(path: str, inputs: list[dict], request: dict) -> None:
-    """A batch that was asked for is not silently another one."""
-    batch = request.get("batch") or 0
-    first = [entry["shape"][0] for entry in inputs if entry["shape"]]
-    if batch > 0 and first and batch not in first:
-        raise Refused("usage", f"example_inputs of '{path}' gives batch {first[0]}, not {batch}",
-                      "it may take the batch as its argument: def example_inputs(batch)")
