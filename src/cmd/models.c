@@ -138,32 +138,50 @@ static int build_batch(const struct zoo_model *m, const struct found *pytorch, c
     return result;
 }
 
-static int build_pytorch(const struct zoo_model *m, const char *batches, struct error *e)
+enum { BATCH_COUNT_MAX = 16, BATCH_MAX = 4096 };
+
+/* All of them before the first is built. */
+static int read_batches(const char *text, int64_t batches[BATCH_COUNT_MAX], size_t *count,
+                        struct error *e)
 {
-    enum { BATCH_COUNT_MAX = 16, BATCH_MAX = 4096 };
-    char model[PATH_MAX], **texts;
-    size_t count;
-    struct runtime_name name;
-    struct found_list list;
-    int result = text_split(batches, "batch", BATCH_COUNT_MAX, &texts, &count, e);
+    char **texts;
+    int result = text_split(text, "batch", BATCH_COUNT_MAX, &texts, count, e);
     if (result)
         return result;
-    result = found_search(&list, e);
+    for (size_t i = 0; i < *count && !result; i++)
+        result = text_to_int(texts[i], "batch", 1, BATCH_MAX, &batches[i], e);
+    free(texts);
+    return result;
+}
+
+/* The newest installation; its strings are the list's. */
+static int find_pytorch(struct found_list *list, const struct found **out, struct error *e)
+{
+    struct runtime_name name;
+    int result = runtime_name_parse("pytorch", &name, e);
     if (!result)
-        result = runtime_name_parse("pytorch", &name, e);
-    const struct found *pytorch = result ? NULL : found_pick(&list, &name, "cpu", e);
+        result = found_search(list, e);
+    *out = result ? NULL : found_pick(list, &name, "cpu", e);
+    return result || *out ? result : (int)e->code;
+}
+
+static int build_pytorch(const struct zoo_model *m, const char *text, struct error *e)
+{
+    char model[PATH_MAX];
+    int64_t batches[BATCH_COUNT_MAX];
+    size_t count = 0;
+    struct found_list list = {0};
+    const struct found *pytorch = NULL;
+    int result = read_batches(text, batches, &count, e);
     if (!result)
-        result = pytorch ? zoo_path(m, model, e) : (int)e->code;
+        result = find_pytorch(&list, &pytorch, e);
+    if (!result)
+        result = zoo_path(m, model, e);
     if (!result && !zoo_cached(m))
         result = build_onnx(m, model, e);
-    for (size_t i = 0; i < count && !result; i++) {
-        int64_t batch;
-        result = text_to_int(texts[i], "batch", 1, BATCH_MAX, &batch, e);
-        if (!result)
-            result = build_batch(m, pytorch, model, batch, e);
-    }
+    for (size_t i = 0; i < count && !result; i++)
+        result = build_batch(m, pytorch, model, batches[i], e);
     found_release(&list);
-    free(texts);
     return result;
 }
 

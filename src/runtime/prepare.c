@@ -6,6 +6,7 @@
 #include "runtime/command.h"
 #include "runtime/folder.h"
 #include "runtime/found.h"
+#include "runtime/pytorch_shim.h"
 #include "runtime/scripts.h"
 
 #include <dirent.h>
@@ -467,6 +468,16 @@ static int find_or_make(struct job *j, const char *script, struct prepared *out,
     return result;
 }
 
+/* What TorchScript needs besides the file, made here so that it is told and can be interrupted. */
+static int make_shim(const struct job *j, struct error *e)
+{
+    const struct prepare_request *r = j->r;
+    char path[PATH_MAX];
+    if (strcmp(j->items[0].what, "torchscript"))
+        return 0;
+    return pytorch_shim(r->library, path, r->tell, r->context, r->interrupted, e);
+}
+
 int prepare_model(const struct prepare_request *r, struct prepared *out, struct error *e)
 {
     char script[PATH_MAX], root[PATH_MAX], key[KEY_SHOWN + 1];
@@ -490,6 +501,8 @@ int prepare_model(const struct prepare_request *r, struct prepared *out, struct 
         result = set_folder(&j, root, key, e);
     if (!result)
         result = find_or_make(&j, script, out, e);
+    if (!result)
+        result = make_shim(&j, e);
     finish(&j);
     if (result && result != ERROR_INTERRUPTED)
         return error_context(e, "cannot prepare '%.150s' for %s:%s", r->model, r->runtime,

@@ -9,6 +9,10 @@ expect 2 "$wattle" models build mobilenet --format pytorch
 in_err "did you mean 'mobilenet_v2'"
 expect 2 "$wattle" models build mobilenet_v2 --batch 2
 in_err "--batch without --format pytorch"
+for batch in 0 x 1,,2 99999 2,x; do
+    expect 2 "$wattle" models build mobilenet_v2 --format pytorch --batch "$batch"
+    in_err "batch"
+done
 mkdir "$dir/empty"
 expect 1 env PATH="$dir/empty" "$wattle" models build mobilenet_v2 --format pytorch
 in_err "wattle runtimes install pytorch"
@@ -16,10 +20,6 @@ no_out
 
 use_installed
 "$wattle" runtimes | grep -q '^pytorch ' || { echo "skipped: PyTorch is not installed"; exit 77; }
-for batch in 0 x 1,,2 99999; do
-    expect 2 "$wattle" models build mobilenet_v2 --format pytorch --batch "$batch"
-    in_err "batch"
-done
 command -v g++ >/dev/null || { echo "skipped: no g++"; exit 77; }
 
 # Interrupted, nothing is left of it.

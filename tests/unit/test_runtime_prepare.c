@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "runtime/pytorch_shim.h"
 #include "test.h"
 
 #include <dirent.h>
@@ -226,10 +227,19 @@ static void test_what_decides_the_key(void **state)
     assert_int_equal(prepared.made, 0);
 }
 
+/* As if it had been compiled before. */
+static void write_shim(void)
+{
+    char path[PATH_MAX];
+    assert_int_equal(pytorch_shim_path(library, path, &e), 0);
+    write_text(path + strlen(root) + 1, "a library");
+}
+
 /* The three variants of TorchScript read one file, eager and compile one description. */
 static void test_variants_share(void **state)
 {
     (void)state;
+    write_shim();
     assert_int_equal(prepare("torchscript"), 0);
     assert_non_null(strstr(prepared.path, "/model.pt"));
     assert_int_equal(prepare("torchscript-frozen"), 0);
@@ -406,6 +416,13 @@ static void test_interrupted_while_another_works(void **state)
     assert_int_equal(prepare("aoti"), 0);
 }
 
+static void test_no_shim(void **state)
+{
+    (void)state;
+    assert_int_equal(prepare("torchscript"), ERROR_UNSUPPORTED); /* no headers beside the library */
+    assert_non_null(strstr(e.text, "for pytorch:torchscript"));
+}
+
 /* --- files for people ------------------------------------------------------------------------- */
 
 static void test_files(void **state)
@@ -454,6 +471,7 @@ int main(void)
         TEST(test_wrong_requests),
         TEST(test_interrupted),
         TEST(test_interrupted_while_another_works),
+        TEST(test_no_shim),
         TEST(test_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
