@@ -73,7 +73,7 @@ static int make(struct campaign *c, size_t i, struct error *e)
     progress_wipe();
     describe(&m, what, sizeof what);
     if (!result && made)
-        log_note("%s took %.0f s: %s", what, elapsed_s(&m), cell->how);
+        log_note("%s took %.0f s", what, elapsed_s(&m));
     return result;
 }
 

@@ -226,6 +226,7 @@ const struct adapter adapter_onnxruntime = {
     .title = "ONNX Runtime and its execution providers",
     .providers = ort_provider_names,
     .precisions = precisions,
+    .takes_devices = 1,
     .probe = probe,
     .check = check,
     .environment = ort_environment,

@@ -499,6 +499,7 @@ const struct adapter adapter_openvino = {
     .title = "OpenVINO",
     .providers = providers,
     .precisions = precisions,
+    .takes_devices = 1,
     .probe = probe,
     .check = check,
     .load = load,

@@ -19,6 +19,7 @@ struct ort_options {
     int inter_op_threads;
     int is_parallel, no_arena, no_pattern, is_deterministic, dynamic_outputs;
     const char *optimization;
+    int device_index;          /* of the plug-in's devices of that kind, from 0 */
     int plugin_device;         /* 0 CPU, 1 GPU, 2 NPU as the library numbers them; -1 any */
     struct ort_pairs entries;  /* the session's configuration, by the library's own keys */
     struct ort_pairs provider; /* for the execution provider */

@@ -122,7 +122,7 @@ static const struct adapter_option known[] = {
     {"spin_stop", set_spin_stop},       {"thread_affinities", set_affinities},
     {"outputs", set_outputs},           {"plugin_device", set_plugin_device},
 };
-enum { KNOWN = sizeof known / sizeof *known };
+enum { DEVICE_INDEX_MAX = 1023, KNOWN = sizeof known / sizeof *known };
 
 static int is_session_option(const char *name)
 {
@@ -204,6 +204,33 @@ static int add_spin(struct ort *o, const char *spin, struct error *e)
     return code ? code : ort_pairs_add(p, "session.inter_op.spin_duration_us", text, e);
 }
 
+/* The one that a session runs on: an option of the provider, or which of a plug-in's devices. */
+static int set_device(struct ort *o, const struct adapter_request *r, struct error *e)
+{
+    struct ort_pairs *p = &o->options.provider;
+    int64_t index;
+    if (r->device_count == 0)
+        return 0;
+    if (r->device_count > 1) {
+        error_set(e, ERROR_UNSUPPORTED, "a session of ONNX Runtime runs on one device, not on %zu",
+                  r->device_count);
+        return error_hint(e, "-d 0,1 measures them one after the other");
+    }
+    if (!o->provider->device && strcmp(o->provider->name, "plugin"))
+        return error_set(e, ERROR_USAGE, "provider '%s' of ONNX Runtime takes no device",
+                         o->provider->name);
+    int code = text_to_int(r->devices[0], "device", 0, DEVICE_INDEX_MAX, &index, e);
+    if (code)
+        return code;
+    o->options.device_index = (int)index;
+    if (!o->provider->device)
+        return 0;
+    if (ort_pairs_find(p, "device_id"))
+        return error_set(e, ERROR_USAGE, "device %s is asked for, and device_id by an option",
+                         r->devices[0]);
+    return ort_pairs_add(p, "device_id", r->devices[0], e);
+}
+
 int ort_options_read(struct ort *o, const struct adapter_request *r, struct error *e)
 {
     const char *name;
@@ -218,6 +245,8 @@ int ort_options_read(struct ort *o, const struct adapter_request *r, struct erro
     if (!code)
         code = adapter_options("onnxruntime", mine, known, KNOWN, &o->options, e);
     json_decref(mine);
+    if (!code)
+        code = set_device(o, r, e);
     if (!code)
         code = add_spin(o, r->spin, e);
     if (!code && o->api.assignment)

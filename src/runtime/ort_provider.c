@@ -279,8 +279,9 @@ static int append_device(struct ort *o, const struct adapter_request *r,
 {
     const struct ort_pairs *p = &o->options.provider;
     size_t i = l->first;
-    while (i < l->count && !is_asked_for(o, r, l->items[i]))
-        i++;
+    for (int left = o->options.device_index; i < l->count; i++)
+        if (is_asked_for(o, r, l->items[i]) && left-- == 0)
+            break;
     if (i >= l->count)
         return refuse_devices(o, r, l, e);
     device_name(o, l->items[i], o->runs_on);

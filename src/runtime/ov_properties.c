@@ -177,6 +177,26 @@ static int check_spin(const char *spin, struct error *e)
     return error_hint(e, "use --spin short, off or default, which are the same for it");
 }
 
+/* "GPU.1" for device 1. */
+static int set_index(struct ov_properties *p, const struct adapter_request *r, struct error *e)
+{
+    int64_t index;
+    if (r->device_count == 0)
+        return 0;
+    if (r->device_count > 1) {
+        error_set(e, ERROR_UNSUPPORTED, "OpenVINO is run on one device, not on %zu",
+                  r->device_count);
+        return error_hint(e, "-d 0,1 measures them one after the other");
+    }
+    if (device_bit(p->device) == CPU)
+        return error_set(e, ERROR_USAGE, "provider 'cpu' of OpenVINO takes no device");
+    int code = text_to_int(r->devices[0], "device", 0, 1023, &index, e);
+    size_t used = strlen(p->device);
+    if (!code)
+        snprintf(p->device + used, sizeof p->device - used, ".%d", (int)index);
+    return code;
+}
+
 int ov_properties_choose(struct ov_properties *p, const struct adapter_request *r, struct error *e)
 {
     *p = (struct ov_properties){0};
@@ -189,6 +209,8 @@ int ov_properties_choose(struct ov_properties *p, const struct adapter_request *
     p->values[PRECISION] = r->precision;
     p->values[THREADS] = bit == CPU ? p->threads : NULL;
     int code = check_spin(r->spin, e);
+    if (!code)
+        code = set_index(p, r, e);
     return code ? code : read_options(p, r->options, e);
 }
 

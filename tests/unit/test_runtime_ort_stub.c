@@ -321,6 +321,40 @@ static void device_provider(void **context)
     assert_int_equal(counter("fake_ort_live"), 0);
 }
 
+static void devices_by_number(void **context)
+{
+    (void)context;
+    static const char *const two[] = {"1", "2"};
+    static const char *const word[] = {"one"};
+    void *state;
+    struct adapter_loaded loaded;
+    struct adapter_request r = request("cuda");
+    setenv("FAKE_ORT_NODES", "cuda:7", 1);
+    r.devices = two;
+    r.device_count = 1;
+    assert_int_equal(load(&r, &state, &loaded), 0);
+    json_t *options = json_object_get(loaded.settings, "provider_options");
+    assert_string_equal(json_string_value(json_object_get(options, "device_id")), "1");
+    adapter_onnxruntime.unload(state);
+    r.options = json_pack("{s:s}", "device_id", "0");
+    refuse_request(r, ERROR_USAGE, "device 1 is asked for, and device_id");
+    r.options = NULL;
+    r.device_count = 2;
+    refuse_request(r, ERROR_UNSUPPORTED, "one device, not on 2");
+    r.device_count = 1;
+    r.devices = word;
+    refuse_request(r, ERROR_USAGE, "one");
+    r.devices = two;
+    r.provider = "cpu";
+    refuse_request(r, ERROR_USAGE, "'cpu' of ONNX Runtime takes no device");
+    unsetenv("FAKE_ORT_NODES");
+    setenv("FAKE_ORT_DEVICES", "1", 1);
+    r.provider = "plugin";
+    r.provider_library = "/plugin.so";
+    refuse_request(r, ERROR_USAGE, "on such a device"); /* it has number 0 alone */
+    unsetenv("FAKE_ORT_DEVICES");
+}
+
 /* What the adapter tells of the device's memory, with NVIDIA's library played by a stub that is
  * loaded already and so is the one that its name finds. */
 static void device_memory(void **context)
@@ -556,6 +590,7 @@ int main(void)
         cmocka_unit_test(types_and_shapes),
         cmocka_unit_test(free_dimension),
         cmocka_unit_test(device_provider),
+        cmocka_unit_test(devices_by_number),
         cmocka_unit_test(device_memory),
         cmocka_unit_test(providers_fail_with_the_reason),
         cmocka_unit_test(fallback_is_loud),
