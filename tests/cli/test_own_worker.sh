@@ -2,8 +2,7 @@
 # --worker: anybody's program that speaks the protocol is a row like the others.
 . "$(dirname "$0")/lib.sh"
 
-awk '/^```sh$/ {inside = 1; next} /^```$/ {if (inside) exit} inside' \
-    "$root/docs/worker-protocol.md" >"$dir/gzip.sh"
+cp "$root/examples/shell.sh" "$dir/gzip.sh"
 cd "$dir" || exit 1
 own() { "$wattle" run --blocks 1 --duration 100ms --min-runs 3 --warmup 50ms -t 1 --sysroot "$quiet" "$@"; }
 
