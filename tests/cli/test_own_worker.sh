@@ -39,6 +39,34 @@ for input in '--shape x=1x3' '--range x=0..1'; do
     in_err "has no input 'x'"
 done
 
+# With a model that wattle reads, the worker is fed and compared like a runtime, in the order of the
+# file's inputs where it calls them otherwise.
+"$wattle" worker --python-helper >wattle_worker.py
+cat >copy.py <<'P'
+import sys
+import wattle_worker
+
+shift = int(sys.argv[1])
+
+def load(request):
+    assert request["model"].endswith("/two.onnx"), request
+    assert request["shapes"] == {"x": [2, 3], "n": [4]}, request
+    return {"inputs": [("a", "float32", [2, 3]), ("b", "int64", [4])],
+            "outputs": [("c", "float32", [2, 3]), ("d", "int64", [4])], "provider": "python"}
+
+def infer(inputs):
+    return [memoryview(bytes(inputs[0])).cast("f"),
+            memoryview(bytes(inputs[1]) if not shift else bytes(32)).cast("q")]
+
+wattle_worker.run(load, infer)
+P
+"$here/make_onnx.py" two.onnx x=2x3 n=int64:4
+expect 0 own two.onnx -r builtin --range n=1..9 --worker 'python3 copy.py 0' --json "$dir/f.json"
+json "$dir/f.json" '[.cells[] | select(.runtime.name == "worker")][0] | .agreement.ok == true and
+    .agreement.reference == "builtin:cpu" and .cpu_s_per_inference > 0'
+expect 5 own two.onnx -r builtin --range n=1..9 --worker 'python3 copy.py 1'
+in_out "worker:copy.py"; in_out "DIFFER"
+
 # What breaks the protocol is a row with the reason.
 for broken in 'nosuchprogram --x' 'false' 'cat <&3 >&4' "$wattle worker"; do
     expect 3 own --worker "$broken" --json "$dir/e.json"
@@ -57,5 +85,5 @@ done
 expect 2 "$wattle" run resnet50 -r builtin -d 0
 in_err "builtin:cpu takes no device '0'"
 
-"$here/validate_json.py" "$root/docs/wattle-1.schema.json" "$dir"/[a-e].json >"$dir/out" 2>"$dir/err" ||
+"$here/validate_json.py" "$root/docs/wattle-1.schema.json" "$dir"/[a-f].json >"$dir/out" 2>"$dir/err" ||
     [ $? -eq 77 ] || fail "not wattle/1"
