@@ -21,7 +21,8 @@ static const struct option_spec all[] = {
      "Register a plug-in provider with onnxruntime and run on it: a shared library or the name of "
      "an installed package such as onnxruntime-ep-webgpu."},
     {OPTION_REQUIRE_PROVIDER, 0, "require-provider", NULL,
-     "Fail where a part of the model would run on another provider than the one asked for."},
+     "Fail where a part of the model would run on another provider than the one asked for; what "
+     "tensorrt leaves to cuda counts as another's."},
     {OPTION_DEVICE, 'd', "device", "ID[+ID...][,...]",
      "Devices of the provider (default: its first one): 0,1 are two rows, 0+1 is one that uses "
      "both."},

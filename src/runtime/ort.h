@@ -53,6 +53,7 @@ struct ort {
     struct ort_memory_info *cpu, *device; /* device: NULL when tensors live in the CPU's memory */
     struct ort_allocator *allocator;      /* the library's own */
     int is_registered;                    /* the plug-in's library */
+    int is_unpinned;                      /* a provider with threads of its own was told so */
     int threads;                          /* of the session's pool, with the caller */
     int started_threads;                  /* seen in /proc after minus before the session; or -1 */
 

@@ -10,7 +10,7 @@
 
 #define SUFFIX "ExecutionProvider"
 #define PLUGIN "wattle-plugin" /* the name under which we register a plug-in's library */
-enum { LIST_MAX = 200, PROVIDER_NAME_MAX = 48 };
+enum { LIST_MAX = 200, PROVIDER_NAME_MAX = 48, LOAD_CONFIG_SINCE = 20 };
 
 static int missing(const struct ort *o, const char *what, int since, struct error *e)
 {
@@ -28,6 +28,16 @@ static int add_default(struct ort_pairs *p, const char *key, const char *value, 
     return ort_pairs_find(p, key) ? 0 : ort_pairs_add(p, key, value, e);
 }
 
+/* OpenVINO would pin its threads, and the caller's, which no other runtime does here. */
+static int add_unpinned(struct ort *o, struct error *e)
+{
+    struct ort_pairs *p = &o->options.provider;
+    if (o->api.release < LOAD_CONFIG_SINCE || ort_pairs_find(p, "load_config"))
+        return 0;
+    o->is_unpinned = 1;
+    return ort_pairs_add(p, "load_config", "{\"CPU\":{\"ENABLE_CPU_PINNING\":\"NO\"}}", e);
+}
+
 /* Left alone it takes all cores, and on a GPU half floats. */
 static int append_openvino(struct ort *o, const struct adapter_request *r, struct error *e)
 {
@@ -35,8 +45,11 @@ static int append_openvino(struct ort *o, const struct adapter_request *r, struc
     if (!o->api.append_openvino)
         return missing(o, "provider 'openvino' by name", 17, e);
     int code = add_default(p, "device_type", "CPU", e);
-    if (!code && !strcmp(ort_pairs_find(p, "device_type"), "CPU"))
+    int is_cpu = !code && !strcmp(ort_pairs_find(p, "device_type"), "CPU");
+    if (is_cpu)
         code = add_default(p, "num_of_threads", threads_text(o, r), e);
+    if (!code && is_cpu)
+        code = add_unpinned(o, e);
     if (!code)
         code = add_default(p, "precision", "FP32", e);
     return code ? code
@@ -357,13 +370,6 @@ static int count_nodes(struct ort *o, struct error *e)
     return code;
 }
 
-/* Those that were asked for: TensorRT's rest on CUDA is what was asked for too. */
-static int is_wanted(const struct ort *o, const char *wanted, const char *name)
-{
-    return !strcmp(name, wanted) ||
-           (!strcmp(o->provider->name, "tensorrt") && !strcmp(name, "cuda"));
-}
-
 /* "openvino+cpu": the provider asked for first if it got any node. Returns the others' nodes. */
 static json_int_t name_providers(struct ort *o, const char *wanted)
 {
@@ -375,7 +381,7 @@ static json_int_t name_providers(struct ort *o, const char *wanted)
     if (json_object_get(o->nodes, wanted))
         buffer_text(&list, wanted);
     json_object_foreach(o->nodes, name, value) {
-        others += is_wanted(o, wanted, name) ? 0 : json_integer_value(value);
+        others += strcmp(name, wanted) ? json_integer_value(value) : 0;
         if (strcmp(name, wanted))
             buffer_format(&list, "%s%s", list.size ? "+" : "", name);
     }

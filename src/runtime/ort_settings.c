@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define AFFINITIES "session.intra_op_thread_affinities"
 enum { VALUE_MAX = 256 };
 
 static int put(json_t *object, const char *name, json_t *value, struct error *e)
@@ -76,6 +77,15 @@ static int put_words(struct ort *o, const struct adapter_request *r, struct erro
     return code;
 }
 
+/* The session's own threads are pinned only by that option when their number is given, as it is. */
+static int put_pinning(struct ort *o, struct error *e)
+{
+    int is_pinned = ort_pairs_find(&o->options.entries, AFFINITIES) != NULL;
+    int is_known = !o->provider->own_threads || o->is_unpinned;
+    return put(o->settings, "pinning",
+               is_known ? json_string(is_pinned ? "on" : "off") : json_null(), e);
+}
+
 static int put_device(struct ort *o, struct error *e)
 {
     if (!o->device)
@@ -103,6 +113,8 @@ int ort_settings_make(struct ort *o, const struct adapter_request *r, struct err
                    o->started_threads < 0 ? json_null() : json_integer(o->started_threads), e);
     if (!code)
         code = put_words(o, r, e);
+    if (!code)
+        code = put_pinning(o, e);
     if (!code)
         code = put_placement(o, e);
     if (!code)

@@ -7,13 +7,16 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What a program needs to be found, to find its files, and to speak the user's language. All else
- * of the user's environment (OMP_*, MKL_*, CUDA_*, LD_PRELOAD, ...) could change a measurement
- * without being asked for, so it must come through the worker's own, recorded, variables. */
+/* What a program needs to be found, to find its files, and to speak the user's language, and which
+ * GPUs it may see, in which order: that is the user's choice of a device. All else of the user's
+ * environment (OMP_*, MKL_*, LD_PRELOAD, ...) could change a measurement without being asked for, so
+ * it must come through the worker's own, recorded, variables. */
 static int is_base(const char *entry)
 {
-    static const char *const names[] = {"PATH=",   "HOME=",        "LANG=",           "LC_",
-                                        "TMPDIR=", "WATTLE_HOME=", "LD_LIBRARY_PATH="};
+    static const char *const names[] = {
+        "PATH=",   "HOME=",        "LANG=",            "LC_",
+        "TMPDIR=", "WATTLE_HOME=", "LD_LIBRARY_PATH=", "CUDA_VISIBLE_DEVICES=",
+        "CUDA_DEVICE_ORDER="};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (text_starts(entry, names[i]))
             return 1;

@@ -403,7 +403,8 @@ static void read_graphs(void)
 {
     static const char *const names[] = {"cpu", "CPUExecutionProvider", "openvino",
                                         "OpenVINOExecutionProvider", "webgpu",
-                                        "WebGpuExecutionProvider", "cuda", "CUDAExecutionProvider"};
+                                        "WebGpuExecutionProvider", "cuda", "CUDAExecutionProvider",
+                                        "tensorrt", "TensorrtExecutionProvider"};
     const char *text = getenv("FAKE_ORT_NODES");
     graph_count = 0;
     for (const char *at = text ? text : NODES; at && graph_count < GRAPHS_MAX;) {

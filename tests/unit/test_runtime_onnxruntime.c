@@ -17,6 +17,7 @@
 #include <dirent.h>
 #include <limits.h>
 #include <math.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -613,6 +614,43 @@ static void openvino_provider(void **context)
     assert_same(got, want);
 }
 
+/* Threads of the worker that may not run on all the CPUs that this process may. */
+static int count_pinned(const struct worker *w)
+{
+    char path[64];
+    int count = 0;
+    cpu_set_t own, set;
+    assert_int_equal(sched_getaffinity(0, sizeof own, &own), 0);
+    snprintf(path, sizeof path, "/proc/%d/task", (int)worker_pid(w));
+    DIR *folder = opendir(path);
+    assert_non_null(folder);
+    for (struct dirent *entry; (entry = readdir(folder));) {
+        pid_t id = (pid_t)strtol(entry->d_name, NULL, 10);
+        if (id > 0 && !sched_getaffinity(id, sizeof set, &set))
+            count += !CPU_EQUAL(&set, &own);
+    }
+    closedir(folder);
+    return count;
+}
+
+/* OpenVINO by itself pins its threads, and the caller, in the first inference. */
+static void openvino_pins_nothing(void **context)
+{
+    (void)context;
+    if (!has_openvino())
+        skip();
+    for (int threads = 1; threads <= 2; threads++) {
+        json_t *reply, *command = with(openvino_command(net_path), "threads", json_integer(threads));
+        struct worker *w = start_ort();
+        assert_string_equal(text_of(settings_of(w, command, &reply), "pinning"), "off");
+        give_images(w);
+        done(w, json_pack("{s:s}", "op", "first"));
+        assert_int_equal(count_pinned(w), 0);
+        json_decref(reply);
+        worker_free(w);
+    }
+}
+
 static void openvino_fallback(void **context)
 {
     (void)context;
@@ -691,6 +729,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(no_telemetry),
         cmocka_unit_test(window_is_silent),
         cmocka_unit_test(openvino_provider),
+        cmocka_unit_test(openvino_pins_nothing),
         cmocka_unit_test(openvino_fallback),
         cmocka_unit_test(openvino_refusals),
     };

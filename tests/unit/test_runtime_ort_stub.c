@@ -426,6 +426,60 @@ static void fallback_is_loud(void **context)
     unsetenv("FAKE_ORT_NODES");
 }
 
+/* What TensorRT leaves to CUDA is on the GPU, but not what was required. */
+static void tensorrt_alone_is_tensorrt(void **context)
+{
+    (void)context;
+    void *state;
+    struct adapter_loaded loaded;
+    struct adapter_request r = request("tensorrt");
+    setenv("FAKE_ORT_NODES", "tensorrt:5,cuda:2", 1);
+    assert_int_equal(load(&r, &state, &loaded), 0);
+    assert_string_equal(loaded.provider, "tensorrt+cuda");
+    adapter_onnxruntime.unload(state);
+    r.require_provider = 1;
+    refuse_request(r, ERROR_UNSUPPORTED, "2 of 7 nodes run on another");
+    setenv("FAKE_ORT_NODES", "tensorrt:5", 1);
+    assert_int_equal(load(&r, &state, &loaded), 0);
+    adapter_onnxruntime.unload(state);
+    unsetenv("FAKE_ORT_NODES");
+}
+
+/* Said where it is known, and null where it is not. */
+static void pinning_is_told(void **context)
+{
+    (void)context;
+    const struct {
+        const char *provider, *option, *value, *version, *pinning;
+    } cases[] = {
+        {"cpu", "memory_arena", "off", "1.32.0", "off"},
+        {"cpu", "thread_affinities", "2", "1.32.0", "on"},
+        {"openvino", "num_streams", "1", "1.20.0", "off"},
+        {"openvino", "num_streams", "1", "1.19.2", NULL},
+        {"openvino", "device_type", "GPU", "1.24.1", NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        void *state;
+        struct adapter_loaded loaded;
+        struct adapter_request r = request(cases[i].provider);
+        r.spin = "off"; /* the only one that old releases take */
+        r.options = json_pack("{s:s}", cases[i].option, cases[i].value);
+        setenv("FAKE_ORT_VERSION", cases[i].version, 1);
+        assert_int_equal(load(&r, &state, &loaded), 0);
+        json_t *pinning = json_object_get(loaded.settings, "pinning");
+        json_t *options = json_object_get(loaded.settings, "provider_options");
+        int is_told = cases[i].pinning && !strcmp(cases[i].provider, "openvino");
+        assert_int_equal(json_object_get(options, "load_config") != NULL, is_told);
+        if (cases[i].pinning)
+            assert_string_equal(json_string_value(pinning), cases[i].pinning);
+        else
+            assert_true(json_is_null(pinning));
+        adapter_onnxruntime.unload(state);
+    }
+    unsetenv("FAKE_ORT_VERSION");
+    assert_int_equal(counter("fake_ort_live"), 0);
+}
+
 static void refuse_option(const char *provider, const char *name, const char *value,
                           const char *part, const char *hint)
 {
@@ -594,6 +648,8 @@ int main(void)
         cmocka_unit_test(device_memory),
         cmocka_unit_test(providers_fail_with_the_reason),
         cmocka_unit_test(fallback_is_loud),
+        cmocka_unit_test(tensorrt_alone_is_tensorrt),
+        cmocka_unit_test(pinning_is_told),
         cmocka_unit_test(options_are_refused),
         cmocka_unit_test(option_reaches_provider),
         cmocka_unit_test(plugin),

@@ -37,6 +37,8 @@ static void environment_is_the_recorded_one(void **context)
     setenv("LC_TIME", "C", 1);
     setenv("LC_NAME", "bad \xff byte", 1);
     setenv("TMPDIR", "/somewhere", 1);
+    setenv("CUDA_VISIBLE_DEVICES", "1", 1);
+    setenv("CUDA_LAUNCH_BLOCKING", "1", 1);
     struct worker *w = start(NULL, json_pack("{s:s,s:s,s:s}", "OMP_WAIT_POLICY", "passive",
                                              "TMPDIR", "/else=where", "EMPTY", ""), 0);
     hello(w);
@@ -56,6 +58,8 @@ static void environment_is_the_recorded_one(void **context)
     assert_int_equal(count, json_object_size(record));
     assert_null(json_object_get(record, "OMP_NUM_THREADS"));
     assert_null(json_object_get(record, "WATTLE_STRAY"));
+    assert_null(json_object_get(record, "CUDA_LAUNCH_BLOCKING"));
+    assert_string_equal(json_string_value(json_object_get(record, "CUDA_VISIBLE_DEVICES")), "1");
     assert_string_equal(json_string_value(json_object_get(record, "TMPDIR")), "/else=where");
     assert_string_equal(json_string_value(json_object_get(record, "OMP_WAIT_POLICY")), "passive");
     assert_string_equal(json_string_value(json_object_get(record, "LC_TIME")), "C");
@@ -63,6 +67,8 @@ static void environment_is_the_recorded_one(void **context)
     assert_non_null(json_object_get(record, "PATH"));
     worker_free(w);
     unsetenv("LC_NAME");
+    unsetenv("CUDA_VISIBLE_DEVICES");
+    unsetenv("CUDA_LAUNCH_BLOCKING");
 }
 
 static void environment_must_be_texts(void **context)
