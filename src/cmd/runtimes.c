@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PIP_ARGUMENT_MAX = 48, INDENT = 4, GPU_TEXT_MAX = 1024 };
+enum { PIP_ARGUMENT_MAX = 48, INDENT = 4, GPU_TEXT_MAX = 1024, WAYS_MAX = 16, REASON_MAX = 320 };
 
 /* --- list ------------------------------------------------------------------------------------- */
 
@@ -36,6 +36,47 @@ static void print_devices(const struct found *f)
     char text[FOUND_DEVICES_MAX], line[FOUND_DEVICES_MAX];
     if (found_devices(f, text))
         printf("%*sdevices: %s\n", INDENT, "", format_utf8(text, 1, line, sizeof line));
+}
+
+struct way {
+    enum adapter_ready ready;
+    char reason[REASON_MAX];
+};
+
+/* Variants from i on that are as ready as that one, and their reason: "eager, compile (no python3)". */
+static void print_ways_like(const struct found *f, const struct way *ways, size_t count, size_t i)
+{
+    char line[REASON_MAX];
+    int listed = 0;
+    for (size_t k = 0; k < count; k++) {
+        int alike = ways[k].ready == ways[i].ready && !strcmp(ways[k].reason, ways[i].reason);
+        if (alike && k < i)
+            return; /* told already */
+        if (alike)
+            printf("%s%s", listed++ ? ", " : ways[i].ready == ADAPTER_UNABLE ? "; not " : i ? "; " : "",
+                   f->adapter->variants[k]);
+    }
+    if (ways[i].reason[0])
+        printf(" (%s)", format_utf8(ways[i].reason, 1, line, sizeof line));
+}
+
+/* The ways in which the runtime runs models, and why some do not work. */
+static void print_ways(const struct found *f)
+{
+    struct way ways[WAYS_MAX];
+    size_t count = 0;
+    const char *const *v = f->usable ? f->adapter->variants : NULL;
+    for (; v && *v && count < WAYS_MAX; v++, count++) {
+        ways[count] = (struct way){.ready = ADAPTER_READY};
+        if (f->adapter->ready)
+            ways[count].ready = f->adapter->ready(f->library, *v, ways[count].reason, REASON_MAX);
+    }
+    if (count)
+        printf("%*sways: ", INDENT, "");
+    for (size_t i = 0; i < count; i++)
+        print_ways_like(f, ways, count, i);
+    if (count)
+        putchar('\n');
 }
 
 /* -r can name only the first one of a version. */
@@ -68,6 +109,7 @@ static void print_found(const struct found_list *list, const struct found *f)
     puts(is_hidden(list, f) ? "  never chosen: the one above is of the same version" : "");
     if (f->library[0])
         printf("%*s%s\n", INDENT, "", f->library);
+    print_ways(f);
     print_devices(f);
 }
 

@@ -89,6 +89,9 @@ struct adapter_command {
     size_t count;           /* 0: wattle's own worker */
 };
 
+/* Whether a variant of an installation works: by what lies on the disk, nothing being started. */
+enum adapter_ready { ADAPTER_READY, ADAPTER_PARTLY, ADAPTER_UNABLE };
+
 struct adapter {
     const char *name;                 /* "builtin" */
     const char *title;                /* one line for `wattle doctor` */
@@ -96,6 +99,8 @@ struct adapter {
     const char *const *precisions;    /* NULL-terminated; the first is the default */
     const char *const *variants;      /* ways to run a model, NULL-terminated, the first is the
                                          default; NULL when there is only one */
+    /* What it can run, with a reason where that is not everything; NULL: all of them. */
+    enum adapter_ready (*ready)(const char *library, const char *variant, char *reason, size_t size);
     int takes_devices;                /* a request may name devices */
     int hidden;                       /* not part of "every runtime" (fake) */
     void (*probe)(struct adapter_probe *out);

@@ -10,6 +10,10 @@ extern const struct adapter adapter_openvino;
 extern const struct adapter adapter_pytorch;
 extern const struct adapter adapter_fake;
 
+/* pytorch_ready.c */
+enum adapter_ready pytorch_ready(const char *library, const char *variant, char *reason,
+                                 size_t size);
+
 /* options.c: reads a request's options (an object of strings) against a table of known names, so
  * that a misspelt option is refused by name instead of being ignored. */
 struct adapter_option {

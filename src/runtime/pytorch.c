@@ -162,6 +162,7 @@ const struct adapter adapter_pytorch = {
     .providers = providers,
     .precisions = precisions,
     .variants = variants,
+    .ready = pytorch_ready,
     .takes_devices = 1,
     .probe = probe,
     .check = check,
