@@ -43,6 +43,14 @@ enum option_id {
     OPTION_FORMAT,
     OPTION_CHECK,
     OPTION_PYTHON_HELPER,
+    OPTION_TO,
+    OPTION_OUTPUT,
+    OPTION_EXPORTER,
+    OPTION_OPSET,
+    OPTION_DYNAMIC_BATCH,
+    OPTION_EXTERNAL_DATA,
+    OPTION_TOLERANCE,
+    OPTION_FORCE,
     OPTION_QUIET,
     OPTION_VERBOSE,
     OPTION_HELP,
@@ -81,6 +89,7 @@ int cmd_run(const struct option_list *options, struct error *e);
 int cmd_doctor(const struct option_list *options, struct error *e);
 int cmd_runtimes(const struct option_list *options, struct error *e);
 int cmd_models(const struct option_list *options, struct error *e);
+int cmd_convert(const struct option_list *options, struct error *e);
 int cmd_worker(const struct option_list *options, struct error *e);
 
 #endif

@@ -70,6 +70,24 @@ static const struct command all[] = {
         .run = cmd_models,
     },
     {
+        .name = "convert",
+        .operands = "MODEL",
+        .summary = "PyTorch to ONNX, or ONNX to PyTorch, with outputs compared",
+        .details = "MODEL is PyTorch's: FILE.py:FUNCTION, where FUNCTION() gives a torch.nn.Module "
+                   "and example_inputs() of the file its inputs; an exported program (.pt2) or "
+                   "TorchScript (.pt). Or it is an ONNX file, to be made an exported program of. A "
+                   "built-in model is ONNX, and PyTorch's with --form native.\n\n"
+                   "Before the file is accepted, PyTorch and onnxruntime, or the built-in engine, "
+                   "run both sides on the example inputs and on seeded ones. Where outputs differ, "
+                   "nothing is written and the exit code is 5. How the file was made, and the "
+                   "largest errors, are kept in it.\n\n"
+                   "It takes an installed PyTorch: wattle runtimes install pytorch.",
+        .options = {OPTION_TO, OPTION_OUTPUT, OPTION_EXPORTER, OPTION_OPSET, OPTION_DYNAMIC_BATCH,
+                    OPTION_EXTERNAL_DATA, OPTION_TOLERANCE, OPTION_FORCE, OPTION_FORM,
+                    OPTION_RUNTIME, OPTION_SHAPE, OPTION_RANGE, OPTION_SEED, OPTION_TIMEOUT},
+        .run = cmd_convert,
+    },
+    {
         .name = "worker",
         .operands = "[MODEL]",
         .summary = "help to write a worker: your own code, in any language, measured by wattle",

@@ -89,6 +89,21 @@ static const struct option_spec all[] = {
     {OPTION_PYTHON_HELPER, 0, "python-helper", NULL,
      "Print wattle_worker.py, with which a Python script becomes a worker in ten lines; it begins "
      "with how."},
+    {OPTION_TO, 0, "to", "onnx|pytorch", "What to make (default: by the ending of --output)."},
+    {OPTION_OUTPUT, 'o', "output", "FILE", "The file to write: .onnx, or .pt2 for pytorch."},
+    {OPTION_EXPORTER, 0, "exporter", "dynamo|torchscript",
+     "Which of PyTorch's exporters writes ONNX: dynamo (default) takes the program that torch.export "
+     "finds, torchscript traces one run."},
+    {OPTION_OPSET, 0, "opset", "N",
+     "Version of ONNX's operators: 17 to 23, dynamo from 18 on (default 20)."},
+    {OPTION_DYNAMIC_BATCH, 0, "dynamic-batch", NULL,
+     "Leave the batch free: the first axis of every input, named batch. It is compared with other "
+     "batches too."},
+    {OPTION_EXTERNAL_DATA, 0, "external-data", NULL,
+     "Keep weights in FILE.data beside the ONNX file; needed, and done, beyond 1.9 GB."},
+    {OPTION_TOLERANCE, 0, "tolerance", "X",
+     "Largest error of an output that is accepted, relative to its largest value (default 1e-4)."},
+    {OPTION_FORCE, 'f', "force", NULL, "Replace a file that is there."},
     {OPTION_QUIET, 'q', "quiet", NULL, "No progress, notes or warnings on stderr."},
     {OPTION_VERBOSE, 'v', "verbose", NULL, "More detail on stderr."},
     {OPTION_HELP, 'h', "help", NULL, "This text."},

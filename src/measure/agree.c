@@ -132,3 +132,17 @@ void measure_agree(const struct measure_outputs *reference, const struct measure
         return;
     }
 }
+
+void measure_difference(const struct tensor *reference, const struct tensor *x, double *max,
+                        double *mean)
+{
+    size_t n = (size_t)shape_elements(&reference->shape);
+    double scale = scale_of(reference, n), sum = 0;
+    *max = 0;
+    for (size_t i = 0; i < n; i++) {
+        double d = difference(element(reference, i), element(x, i), scale);
+        *max = d > *max ? d : *max;
+        sum += d;
+    }
+    *mean = n ? sum / (double)n : 0;
+}

@@ -83,4 +83,8 @@ void measure_expect(const struct data *expected, const struct measure_outputs *x
 void measure_agree(const struct measure_outputs *reference, const struct measure_outputs *x,
                    double tolerance, struct agreement *out);
 
+/* The largest and the mean error, relative as above, of two tensors of one type and shape. */
+void measure_difference(const struct tensor *reference, const struct tensor *x, double *max,
+                        double *mean);
+
 #endif

@@ -1,5 +1,4 @@
-/* folder.h: folders that are made beside their place and renamed when all is well. Private to this
- * folder. */
+/* folder.h: folders that are made beside their place and renamed when all is well. */
 #ifndef WATTLE_RUNTIME_FOLDER_H
 #define WATTLE_RUNTIME_FOLDER_H
 

@@ -3,9 +3,8 @@
 #include "base/buffer.h"
 #include "base/file.h"
 #include "base/text.h"
-#include "runtime/command.h"
 #include "runtime/folder.h"
-#include "runtime/found.h"
+#include "runtime/python.h"
 #include "runtime/pytorch_shim.h"
 #include "runtime/scripts.h"
 
@@ -20,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { KEY_SHOWN = 32, KEY_TEXT_MAX = 1 << 20, NOTE_MAX = 1 << 20, UNUSED_DAYS = 30 };
+enum { KEY_SHOWN = 32, KEY_TEXT_MAX = 1 << 20, UNUSED_DAYS = 30 };
 
 /* One file to be made: what tools/python/prepare.py calls it, and the file's name. */
 struct item {
@@ -207,15 +206,14 @@ static json_t *list_items(const struct job *j)
     return list;
 }
 
-static json_t *make_request(const struct job *j, const char *site)
+static json_t *make_request(const struct job *j)
 {
     const struct prepare_request *r = j->r;
     json_t *request = json_pack(
-        "{s:i, s:s+, s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:s+, s:s+, s:o*}", "schema", 1, "model",
+        "{s:i, s:s+, s:s, s:s, s:s, s:s, s:s, s:I, s:s+, s:o*}", "schema", 1, "model",
         j->model, j->function, "format", r->format, "zoo", r->zoo, "form", r->form, "provider",
-        r->provider, "precision", r->precision, "batch", (json_int_t)r->batch, "site", site,
-        "result", j->partial, "/result.json", "scratch", j->partial, "/scratch", "make",
-        list_items(j));
+        r->provider, "precision", r->precision, "batch", (json_int_t)r->batch, "scratch",
+        j->partial, "/scratch", "make", list_items(j));
     json_t *inputs = r->inputs ? json_deep_copy(r->inputs) : json_array();
     if (request && json_object_set_new(request, "inputs", inputs)) {
         json_decref(request);
@@ -224,102 +222,14 @@ static json_t *make_request(const struct job *j, const char *site)
     return request;
 }
 
-static int write_json(json_t *value, const char *path, struct error *e)
-{
-    struct file_atomic f;
-    int result = value ? file_atomic_open(&f, path, e) : error_memory(e);
-    if (result)
-        return result;
-    if (json_dumpf(value, f.stream, JSON_INDENT(1)) || fputc('\n', f.stream) == EOF) {
-        file_atomic_abort(&f);
-        return error_errno(e, errno ? errno : EIO, "cannot write '%s'", path);
-    }
-    return file_atomic_commit(&f, e);
-}
-
-/* NULL when the file is not there, or not a JSON object of a sane size. */
-static json_t *read_json(const char *folder, const char *name)
-{
-    char path[PATH_MAX];
-    struct stat st;
-    if (file_join(path, folder, name, NULL) || stat(path, &st) || st.st_size > NOTE_MAX)
-        return NULL;
-    json_t *value = json_load_file(path, 0, NULL);
-    if (value && !json_is_object(value)) {
-        json_decref(value);
-        return NULL;
-    }
-    return value;
-}
-
-static const char *word(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
-static enum error_code code_of(const char *name)
-{
-    for (enum error_code c = ERROR_USAGE; c <= ERROR_INTERRUPTED; c++)
-        if (!strcmp(error_code_name(c), name))
-            return c;
-    return ERROR_UNSUPPORTED;
-}
-
-/* The last line that is not empty. */
-static const char *last_line(char *text)
-{
-    size_t size = strlen(text);
-    while (size && text[size - 1] == '\n')
-        text[--size] = '\0';
-    const char *begin = strrchr(text, '\n');
-    return begin ? begin + 1 : text;
-}
-
-/* The script tells what failed in a file; when it could not even do that, its last words are all
- * there is. */
-static int explain(const struct job *j, struct command_output *out, struct error *e)
-{
-    if (e->code == ERROR_INTERRUPTED || e->code == ERROR_UNSUPPORTED)
-        return (int)e->code;
-    json_t *result = read_json(j->partial, "result.json");
-    const char *text = word(result, "text"), *words = last_line(out->tail);
-    if (*text) {
-        error_set(e, code_of(word(result, "error")), "%s", text);
-        if (*word(result, "hint"))
-            error_hint(e, "%s", word(result, "hint"));
-    } else if (strstr(e->text, "signal 9")) {
-        error_hint(e, "most likely memory ran out; close other programs or take a smaller batch");
-    } else if (*words) {
-        char how[200];
-        snprintf(how, sizeof how, "%s", e->text);
-        error_set(e, ERROR_CRASH, "%s; its last words: %.250s", how, words);
-    }
-    json_decref(result);
-    return (int)e->code;
-}
-
 static int run_script(struct job *j, const char *script, struct error *e)
 {
-    char python[PATH_MAX], site[PATH_MAX], request[PATH_MAX];
-    struct command_output out = {""};
-    const struct install_options options = {
-        .interrupted = j->r->interrupted, .tell = j->r->tell, .context = j->r->context};
-    int result = found_python(j->r->library, python, site, e);
-    if (!result)
-        result = file_join(request, j->partial, "request.json", e);
-    if (result)
-        return result;
-    json_t *value = make_request(j, site);
-    result = write_json(value, request, e);
-    json_decref(value);
-    if (result)
-        return result;
-    /* Isolated, so that neither the user's variables nor packages decide; no files of its own beside
-     * the scripts. */
-    const char *const argv[] = {python, "-I", "-B", script, request, NULL};
-    result = command_run(argv, &options, &out, e);
-    return result ? explain(j, &out, e) : 0;
+    const struct python_job job = {j->r->library, script, j->partial, j->r->interrupted, j->r->tell,
+                                   j->r->context};
+    json_t *request = make_request(j);
+    int result = request ? python_run(&job, request, e) : error_memory(e);
+    json_decref(request);
+    return result;
 }
 
 /* --- making ----------------------------------------------------------------------------------- */
@@ -395,7 +305,7 @@ static int is_current(const json_t *note)
     json_array_foreach(json_object_get(note, "depends"), i, entry) {
         struct stat st;
         json_int_t time_ns = json_integer_value(json_object_get(entry, "mtime_ns"));
-        if (stat(word(entry, "path"), &st) ||
+        if (stat(python_word(entry, "path"), &st) ||
             st.st_size != json_integer_value(json_object_get(entry, "size")) ||
             (json_int_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec != time_ns)
             return 0;
@@ -406,12 +316,12 @@ static int is_current(const json_t *note)
 /* 1 when it is there and of use. Its time is that of its last use. */
 static int find_prepared(const struct job *j, struct prepared *out)
 {
-    json_t *note = read_json(j->folder, "result.json");
+    json_t *note = python_result(j->folder);
     int there = note && is_current(note) &&
                 !file_join(out->path, j->folder, j->items[0].file, NULL) &&
                 !access(out->path, R_OK);
-    snprintf(out->form, sizeof out->form, "%s", word(note, "form"));
-    snprintf(out->how, sizeof out->how, "%s", word(note, "how"));
+    snprintf(out->form, sizeof out->form, "%s", python_word(note, "form"));
+    snprintf(out->how, sizeof out->how, "%s", python_word(note, "how"));
     json_decref(note);
     if (there)
         utimensat(AT_FDCWD, j->folder, NULL, 0);
