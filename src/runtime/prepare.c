@@ -244,7 +244,7 @@ static int check_made(const struct job *j, struct error *e)
         if (result)
             return result;
     }
-    json_t *note = read_json(j->partial, "result.json");
+    json_t *note = python_result(j->partial);
     int whole = note != NULL;
     json_decref(note);
     return whole ? 0 : error_set(e, ERROR_FORMAT, "nothing tells what was made in '%s'", j->partial);

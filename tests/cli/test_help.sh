@@ -5,11 +5,11 @@
 expect 0 "$wattle" --version
 in_out "wattle "
 expect 0 "$wattle" --help
-for command in doctor run runtimes models worker; do
+for command in doctor run runtimes models convert worker; do
     in_out "$command"
 done
 
-for command in doctor run runtimes models worker; do
+for command in doctor run runtimes models convert worker; do
     expect 0 "$wattle" "$command" --help
     [ "$(awk 'length > 80' "$dir/out" | wc -l)" -eq 0 ] || fail "help of $command is wider than 80"
     grep -oE -- '--[a-z][a-z-]+' "$dir/out" | sort -u >"$dir/options"
@@ -23,7 +23,7 @@ done
 names=$(sed -nE 's/^    \{OPTION_[A-Z_]+, [^,]+, "([a-z-]+)".*/\1/p' "$root/src/cmd/options.c")
 [ "$(echo "$names" | wc -l)" -gt 20 ] || fail "the table was not read"
 { "$wattle" run --help; "$wattle" doctor --help; "$wattle" runtimes --help
-  "$wattle" models --help; "$wattle" worker --help; } >"$dir/out"
+  "$wattle" models --help; "$wattle" convert --help; "$wattle" worker --help; } >"$dir/out"
 for name in $names; do
     in_out "--$name"
 done

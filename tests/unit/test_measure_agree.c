@@ -51,6 +51,21 @@ static void the_first_differing_element_is_named(void **state)
     assert_true(fabs(out.max_rel_error - 0.1) < 1e-6); /* the largest, not the first */
 }
 
+static void differences_are_summed_up(void **state)
+{
+    (void)state;
+    float a[6] = {1, 2, 3, 4, 5, 10}, b[6] = {1, 2, 3, 4, 5.5f, 11}, c[6] = {1, 2, NAN, 4, 5, 10};
+    struct measure_output r = output(a), x = output(b), nan = output(c);
+    double max, mean;
+    measure_difference(&r.tensor, &x.tensor, &max, &mean);
+    assert_true(fabs(max - 0.1) < 1e-6);
+    assert_true(fabs(mean - (0.05 + 0.1) / 6) < 1e-6);
+    measure_difference(&r.tensor, &r.tensor, &max, &mean);
+    assert_true(max == 0 && mean == 0);
+    measure_difference(&r.tensor, &nan.tensor, &max, &mean);
+    assert_true(isinf(max) && isinf(mean));
+}
+
 static void nan_and_infinity_are_not_hidden(void **state)
 {
     (void)state;
@@ -146,6 +161,7 @@ int main(void)
         cmocka_unit_test(nan_and_infinity_are_not_hidden),
         cmocka_unit_test(integers_must_be_equal),
         cmocka_unit_test(shapes_types_and_counts_must_match),
+        cmocka_unit_test(differences_are_summed_up),
         cmocka_unit_test(sixteen_bits_have_their_own_tolerance),
         cmocka_unit_test(expected_tensors_are_found_by_name_or_position),
     };

@@ -615,8 +615,9 @@ def share_buffers(module):
         if same is None:
             first.setdefault(key, []).append((node.target, tensor))
         else:
+            parent, _, name = node.target.rpartition(".")
+            delattr(member(module, parent), name)
             node.target = same
-    module.delete_all_unused_submodules()
     module.recompile()
 
 
