@@ -17,6 +17,7 @@ from typing import Any, Callable, NamedTuple
 
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
 
 TYPES = {"float32": torch.float32, "float64": torch.float64, "float16": torch.float16,
          "bfloat16": torch.bfloat16, "int8": torch.int8, "uint8": torch.uint8,
@@ -43,6 +44,7 @@ class Built(NamedTuple):
     how: str
     depends: list[str]     # other files that were read: weights, imported modules
     program: Any = None    # the exported program that the module is of
+    arrange: Callable = lambda run: run # of what takes inputs as the program does: by position
 
 
 def build_module(request: dict) -> tuple[Callable, tuple, str]:
@@ -83,15 +85,20 @@ def move(module: Callable, device: torch.device) -> Callable:
 # --- outputs -----------------------------------------------------------------------------------
 
 
-class Flat(nn.Module):
-    """A module whose outputs are a dict, nested or partly None, with a tuple of tensors instead."""
+class Wrapper(nn.Module):
+    """Of a module that is ready for inference; an exported program's refuses to be told so."""
 
-    def __init__(self, module: nn.Module):
+    def __init__(self, module: Callable):
         super().__init__()
         self.module = module
+        self.training = False
+
+
+class Flat(Wrapper):
+    """A module whose outputs are a dict, nested or partly None, with a tuple of tensors instead."""
 
     def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return tuple(value for _, value in leaves(self.module(*inputs)))
+        return flat(self.module(*inputs))
 
 
 def leaves(value: Any, name: str = "") -> list[tuple[str, torch.Tensor]]:
@@ -124,7 +131,7 @@ def first_run(built: Built) -> Built:
     found = leaves(value)
     if not found:
         raise Refused("unsupported", "the module has no outputs")
-    module = built.module if is_plain(value) else Flat(built.module).eval()
+    module = built.module if is_plain(value) else Flat(built.module)
     names = [entry["name"] for entry in built.outputs]
     if names and len(names) != len(found):
         raise Refused("format", f"the module has {len(found)} outputs, the model file "
@@ -145,6 +152,10 @@ def describe(name: str, tensor: torch.Tensor) -> dict:
     if not kind:
         raise Refused("unsupported", f"'{name}' is of type {tensor.dtype}, which is not measured")
     return {"name": name, "type": kind, "shape": list(tensor.shape)}
+
+
+def flat(value: Any) -> tuple[torch.Tensor, ...]:
+    return tuple(tensor for _, tensor in leaves(value))
 
 
 # --- inputs ------------------------------------------------------------------------------------
@@ -311,8 +322,35 @@ def build_exported(request: dict) -> Built:
     inputs = merge(exported_inputs(program, note, request.get("batch") or None), request)
     check_batch(f"'{path}' has", inputs, request, "or export it with a dynamic batch")
     outputs = [{"name": entry["name"]} for entry in note.get("outputs", [])]
-    return Built(program.module(), make_examples(inputs), inputs, outputs, request.get("form", ""),
-                 "exported program", [], program)
+
+    def arrange(run: Callable) -> Callable:
+        return Arranged(run, program.call_spec.in_spec)
+
+    module = program.module()
+    if has_structure(program):
+        module = arrange(module)
+    else:
+        arrange = Built._field_defaults["arrange"]
+    return Built(module, make_examples(inputs), inputs, outputs, request.get("form", ""),
+                 "exported program", [], program, arrange)
+
+
+class Arranged(Wrapper):
+    """Takes by position what a program takes by name or in lists and dicts."""
+
+    def __init__(self, module: Callable, spec: Any):
+        super().__init__(module)
+        self.spec = spec
+
+    def forward(self, *inputs: torch.Tensor) -> Any:
+        positional, named = pytree.tree_unflatten(list(inputs), self.spec)
+        return self.module(*positional, **named)
+
+
+def has_structure(program: Any) -> bool:
+    positional, named = pytree.tree_unflatten(list(program.graph_signature.user_inputs),
+                                              program.call_spec.in_spec)
+    return bool(named) or not all(isinstance(name, str) for name in positional)
 
 
 def exported_sizes(value: torch.Tensor, batch: int | None) -> list[int | None]:
@@ -406,18 +444,24 @@ def build_python(request: dict) -> Built:
         raise Refused("usage", f"{name}() of '{path}' returns a {type(module).__name__}, not a "
                                f"torch.nn.Module")
     module = module.eval().requires_grad_(False)
-    inputs, examples = python_inputs(path, source, module, request)
+    module, inputs, examples = python_inputs(path, source, module, request)
     return Built(module, examples, inputs, [], request.get("form", ""), f"{Path(path).name}:{name}",
                  imported_from(path))
 
 
-def parameter_names(module: nn.Module) -> list[str]:
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [p.name for p in inspect.signature(module.forward).parameters.values() if p.kind in kinds]
+class Named(Wrapper):
+    """Takes by position what a module takes by name."""
+
+    def __init__(self, module: nn.Module, names: list[str]):
+        super().__init__(module)
+        self.names = names
+
+    def forward(self, *inputs: torch.Tensor) -> Any:
+        return self.module(**dict(zip(self.names, inputs)))
 
 
 def python_inputs(path: str, source: Any, module: nn.Module,
-                  request: dict) -> tuple[list[dict], tuple]:
+                  request: dict) -> tuple[nn.Module, list[dict], tuple]:
     """By the file's example_inputs, or else by what the request says of them."""
     if not hasattr(source, "example_inputs"):
         inputs = request.get("inputs") or []
@@ -425,13 +469,13 @@ def python_inputs(path: str, source: Any, module: nn.Module,
             raise Refused("usage", f"'{path}' has no function example_inputs",
                           "it returns the inputs of forward as a tuple or a dict of tensors; or "
                           "give each input: --shape NAME=1x3x224x224")
-        return inputs, make_examples(inputs)
+        return module, inputs, make_examples(inputs)
     values = own_examples(path, source.example_inputs, request)
-    named = order(path, values, parameter_names(module))
+    module, named = order(path, values, module)
     inputs = merge([describe(name, value) for name, value in named], request)
     check_batch(f"example_inputs of '{path}' gives", inputs, request,
                 "or let it take the batch as its argument: def example_inputs(batch)")
-    return inputs, tuple(value for _, value in named)
+    return module, inputs, tuple(value for _, value in named)
 
 
 def own_examples(path: str, function: Callable, request: dict) -> Any:
@@ -441,20 +485,24 @@ def own_examples(path: str, function: Callable, request: dict) -> Any:
     return call(path, function, batch) if takes_batch else call(path, function)
 
 
-def order(path: str, values: Any, names: list[str]) -> list[tuple[str, torch.Tensor]]:
-    """Names and tensors in the order of forward."""
+def order(path: str, values: Any,
+          module: nn.Module) -> tuple[nn.Module, list[tuple[str, torch.Tensor]]]:
+    """The module, by position, and names and tensors in its order."""
+    kinds = inspect.Parameter
+    parameters = inspect.signature(module.forward).parameters.values()
+    names = [p.name for p in parameters if p.kind in (kinds.POSITIONAL_ONLY,
+                                                      kinds.POSITIONAL_OR_KEYWORD)]
     if isinstance(values, torch.Tensor):
         values = (values,)
     if isinstance(values, (tuple, list)):
         named = [(names[i] if i < len(names) else f"input{i}", value)
                  for i, value in enumerate(values)]
     elif isinstance(values, dict):
-        unknown = [name for name in values if name not in names]
-        present = [name for name in names if name in values]
-        if unknown or present != names[:len(present)]:
-            raise Refused("usage", f"example_inputs of '{path}' gives {', '.join(values)}; forward "
-                                   f"takes {', '.join(names)}")
-        named = [(name, values[name]) for name in present]
+        named = [(name, values[name]) for name in names if name in values]
+        named += [(name, value) for name, value in values.items() if name not in names]
+        by_name = [name for name, _ in named]
+        if by_name != names[:len(by_name)]:
+            module = Named(module, by_name)
     else:
         raise Refused("usage", f"example_inputs of '{path}' returns a {type(values).__name__}, not "
                                f"a tuple or a dict of tensors")
@@ -462,4 +510,4 @@ def order(path: str, values: Any, names: list[str]) -> list[tuple[str, torch.Ten
         if not isinstance(value, torch.Tensor):
             raise Refused("usage", f"example_inputs of '{path}': '{name}' is a "
                                    f"{type(value).__name__}, not a tensor")
-    return named
+    return module, named
