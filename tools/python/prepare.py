@@ -168,6 +168,10 @@ class Maker:
         return note
 
 
+def as_tuple(value: Any) -> tuple:
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
 def max_rel_error(values: tuple, wanted: tuple) -> float:
     """Numbers that are equal, and those that are not numbers in the same places, differ by 0."""
     import torch
@@ -230,7 +234,7 @@ def last_words(text: str) -> str:
     return (errors or lines or [""])[0]
 
 
-def explain(error: BaseException, step: str) -> dict:
+def explain(error: BaseException, step: str = "") -> dict:
     """Known causes in words of wattle's, others in their own: {"error", "text", "hint"}."""
     from pytorch_module import Refused
 
