@@ -359,7 +359,7 @@ def exported_sizes(value: torch.Tensor, batch: int | None) -> list[int | None]:
     return [batch if size is None and axis == 0 else size for axis, size in enumerate(sizes)]
 
 
-def exported_inputs(program: Any, note: dict, batch: int | None) -> list[dict]:
+def exported_inputs(program: Any, note: dict, batch: int | None = None) -> list[dict]:
     wanted = program.graph_signature.user_inputs
     nodes = [node for node in program.graph.nodes
              if node.op == "placeholder" and node.name in wanted]
