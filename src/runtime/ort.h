@@ -17,7 +17,8 @@ struct ort_pairs {
 /* A request's options, understood (ort_options.c). */
 struct ort_options {
     int inter_op_threads;
-    int is_parallel, no_arena, no_pattern, is_deterministic, dynamic_outputs;
+    int is_parallel, no_arena, no_pattern, is_deterministic, dynamic_outputs,
+        host_outputs;
     const char *optimization;
     int device_index;          /* of the plug-in's devices of that kind, from 0 */
     int plugin_device;         /* 0 CPU, 1 GPU, 2 NPU as the library numbers them; -1 any */
@@ -88,7 +89,8 @@ const char *ort_pairs_find(const struct ort_pairs *p, const char *key); /* NULL 
 extern const char *const ort_provider_names[]; /* NULL-terminated, for the adapter */
 /* With a provider library it is "plugin", under whatever name. */
 const struct ort_provider *ort_provider_find(const struct adapter_request *r);
-/* "f32" means f32: refuses options that would compute with less. */
+/* "f32" means f32: refuses options that would compute with less, and those that need a device where
+ * there is none. */
 int ort_provider_check(const struct ort *o, struct error *e);
 /* Asks for the providers in front of the CPU's own. A failure is an error with the real reason. */
 int ort_provider_append(struct ort *o, const struct adapter_request *r, struct error *e);

@@ -6,7 +6,9 @@
  *
  * On a device the library copies an input when it is bound, so there each bind() binds again: the
  * copy is outside the latency, and the memory may hold new numbers. Outputs stay there until they
- * are asked for, which repeats the run with outputs in the CPU's memory.
+ * are asked for, which repeats the run with outputs in the CPU's memory; the library cannot copy an
+ * output by itself. With outputs=host they are bound in the CPU's memory, so that the difference to a
+ * run without is what copying them costs.
  */
 #include "runtime/ort.h"
 
@@ -24,6 +26,16 @@ struct ort_input_set {
 };
 
 /* --- outputs ---------------------------------------------------------------------------------- */
+
+static int stays_on_device(const struct ort *o)
+{
+    return o->device && !o->options.host_outputs;
+}
+
+static const struct ort_memory_info *output_memory(const struct ort *o)
+{
+    return stays_on_device(o) ? o->device : o->cpu;
+}
 
 static int is_dynamic(const struct ort *o, size_t i)
 {
@@ -55,7 +67,7 @@ static int prepare_output(struct ort *o, size_t i, struct error *e)
 int ort_outputs_prepare(struct ort *o, struct error *e)
 {
     int code = 0;
-    for (size_t i = 0; !code && !o->device && i < o->output_count; i++)
+    for (size_t i = 0; !code && !stays_on_device(o) && i < o->output_count; i++)
         if (!is_dynamic(o, i))
             code = prepare_output(o, i, e);
     return code;
@@ -123,7 +135,7 @@ static int fill_set(struct ort *o, struct ort_input_set *s, const void *const *d
                          "cannot make a binding");
     if (!code)
         code = bind_inputs(o, s->binding, s, e);
-    return code ? code : bind_outputs(o, s->binding, o->device ? o->device : o->cpu, e);
+    return code ? code : bind_outputs(o, s->binding, output_memory(o), e);
 }
 
 static void release_sets(struct ort *o)
@@ -206,7 +218,7 @@ static int renew(struct ort *o, struct error *e)
     int code = 0;
     for (size_t i = 0; !code && i < o->output_count; i++)
         if (!o->prepared[i])
-            code = bind_output(o, o->set->binding, i, o->device ? o->device : o->cpu, e);
+            code = bind_output(o, o->set->binding, i, output_memory(o), e);
     if (!code && o->device)
         code = bind_inputs(o, o->set->binding, o->set, e);
     return code;
@@ -252,8 +264,8 @@ static int run_to_cpu(struct ort *o, struct error *e)
 static int fetch(struct ort *o, struct error *e)
 {
     struct ort_api *a = &o->api;
-    int code = o->device ? run_to_cpu(o, e) : 0;
-    const struct ort_binding *from = o->device ? o->fetch : o->set->binding;
+    int code = stays_on_device(o) ? run_to_cpu(o, e) : 0;
+    const struct ort_binding *from = stays_on_device(o) ? o->fetch : o->set->binding;
     if (!code)
         code = ort_check(a, a->bound_values(from, o->allocator, &o->fetched, &o->fetched_count), e,
                          "cannot take the outputs");

@@ -63,10 +63,20 @@ WORD(set_parallel, is_parallel, "sequential", "parallel")
 WORD(set_arena, no_arena, "on", "off")
 WORD(set_pattern, no_pattern, "on", "off")
 WORD(set_deterministic, is_deterministic, "off", "on")
-WORD(set_outputs, dynamic_outputs, "prepared", "dynamic")
 ENTRY(set_denormals, "session.set_denormal_as_zero", "kept", "zero")
 ENTRY(set_prepacking, "session.disable_prepacking", "on", "off")
 ENTRY(set_spin_stop, "session.force_spinning_stop", "off", "on")
+
+static int set_outputs(void *target, const char *name, const char *value, struct error *e)
+{
+    struct ort_options *o = target;
+    o->host_outputs = !strcmp(value, "host");
+    o->dynamic_outputs = !strcmp(value, "dynamic");
+    if (o->host_outputs || o->dynamic_outputs || !strcmp(value, "prepared"))
+        return 0;
+    return error_set(e, ERROR_USAGE, "option %s of runtime 'onnxruntime' is prepared, dynamic or "
+                     "host, not '%.60s'", name, value);
+}
 
 static int set_inter_op(void *target, const char *name, const char *value, struct error *e)
 {

@@ -50,6 +50,13 @@ static int put_placement(struct ort *o, struct error *e)
                       json_string("this version does not tell which provider runs which node"), e);
 }
 
+static const char *place_of_outputs(const struct ort *o)
+{
+    if (o->device)
+        return o->options.host_outputs ? "copied to the host" : "on the device";
+    return o->dynamic_count ? "dynamic" : "prepared";
+}
+
 static int put_words(struct ort *o, const struct adapter_request *r, struct error *e)
 {
     const struct ort_options *p = &o->options;
@@ -66,7 +73,7 @@ static int put_words(struct ort *o, const struct adapter_request *r, struct erro
         {"memory_pattern", p->no_pattern ? "off" : "on"},
         {"deterministic", p->is_deterministic ? "on" : "off"},
         {"denormals", denormals && *denormals == '1' ? "zero" : "kept"},
-        {"outputs", o->device ? "on the device" : o->dynamic_count ? "dynamic" : "prepared"},
+        {"outputs", place_of_outputs(o)},
         {"telemetry", "off"},
     };
     int code = 0;
@@ -97,8 +104,10 @@ static int put_device(struct ort *o, struct error *e)
         code = put(o->settings, "copy_in_ns", json_integer((json_int_t)o->copy_in_ns), e);
     if (!code)
         code = put(o->settings, "copies",
-                   json_string("inputs when bound, outside the latency; outputs after the window"),
-                   e);
+                   json_string(o->options.host_outputs
+                                   ? "inputs when bound, outside the latency; outputs inside it"
+                                   : "inputs when bound, outside the latency; outputs after the "
+                                     "window"), e);
     return code;
 }
 

@@ -321,6 +321,31 @@ static void device_provider(void **context)
     assert_int_equal(counter("fake_ort_live"), 0);
 }
 
+/* Copied back by each run: bound ahead in the CPU's memory, and read without another run. */
+static void outputs_on_the_host(void **context)
+{
+    (void)context;
+    void *state;
+    struct adapter_loaded loaded;
+    struct adapter_tensor t;
+    struct adapter_request r = request("cuda");
+    setenv("FAKE_ORT_NODES", "cuda:7", 1);
+    r.options = json_pack("{s:s}", "outputs", "host");
+    assert_int_equal(load(&r, &state, &loaded), 0);
+    const char *where = json_string_value(json_object_get(loaded.settings, "outputs"));
+    assert_string_equal(where, "copied to the host");
+    assert_int_equal(adapter_onnxruntime.bind(state, inputs, &err), 0);
+    assert_int_equal(adapter_onnxruntime.run(state, &err), 0);
+    int before = counter("fake_ort_copies"), live = counter("fake_ort_live");
+    const float *y = adapter_onnxruntime.output(state, 0, &t);
+    assert_true(y && y[5] == 12);
+    assert_int_equal(counter("fake_ort_copies"), before); /* no input was bound for a second run */
+    assert_int_equal(counter("fake_ort_live"), live);
+    adapter_onnxruntime.unload(state);
+    unsetenv("FAKE_ORT_NODES");
+    assert_int_equal(counter("fake_ort_live"), 0);
+}
+
 static void devices_by_number(void **context)
 {
     (void)context;
@@ -499,6 +524,8 @@ static void options_are_refused(void **context)
     refuse_option("dnnl", "arena", "1", "has no option 'arena'", "use_arena");
     refuse_option("cpu", "memory_arena", "maybe", "on or off, not 'maybe'", NULL);
     refuse_option("cpu", "optimization", "max", "not 'max'", NULL);
+    refuse_option("cpu", "outputs", "nowhere", "prepared, dynamic or host, not 'nowhere'", NULL);
+    refuse_option("cpu", "outputs", "host", "for a provider with a device", NULL);
     refuse_option("cpu", "inter_op_threads", "0", "inter_op_threads", NULL);
     refuse_option("cpu", "plugin_device", "tpu", "not 'tpu'", NULL);
     refuse_option("cuda", "use_tf32", "1", "less than f32", NULL);
@@ -644,6 +671,7 @@ int main(void)
         cmocka_unit_test(types_and_shapes),
         cmocka_unit_test(free_dimension),
         cmocka_unit_test(device_provider),
+        cmocka_unit_test(outputs_on_the_host),
         cmocka_unit_test(devices_by_number),
         cmocka_unit_test(device_memory),
         cmocka_unit_test(providers_fail_with_the_reason),
