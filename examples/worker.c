@@ -42,7 +42,7 @@ static void rest(uint64_t ns)
 static void infer(long set)
 {
     const float (*x)[IN] = (const float (*)[IN])(const void *)(inputs + set * set_bytes);
-    memset(result, 0, sizeof result);
+    memset(result, 0, (size_t)batch * sizeof *result);
     for (long b = 0; b < batch; b++) {
         for (int i = 0; i < IN; i++)
             for (int o = 0; o < OUT; o++)

@@ -32,6 +32,15 @@ use_installed() {
         mkdir -p "$WATTLE_HOME" && ln -sfn "$user_home/runtimes" "$WATTLE_HOME/runtimes"
     fi
 }
+# A Python with torch, of what the user has installed (use_installed) or else of $PATH; fails if none.
+torch_python() {
+    local library python
+    library=$("$wattle" runtimes | grep -E '^ +/.*/torch/lib/libtorch_cpu\.so$' | head -n 1 | tr -d ' ')
+    for python in ${library:+"${library%%/lib/python*}/bin/python3"} python3; do
+        "$python" -c 'import torch' 2>/dev/null && echo "$python" && return
+    done
+    return 1
+}
 # No worker of this test, which a worker's WATTLE_HOME tells, is left after a moment.
 nothing_runs() {
     local p

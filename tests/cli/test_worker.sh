@@ -25,11 +25,23 @@ for python in python3 /usr/bin/python3; do
     python=
 done
 if [ -n "$python" ]; then passes "$python python_numpy.py"; else skips="no python3 with numpy"; fi
-for torch in "$user_home"/runtimes/pytorch-*/bin/python3 python3; do
-    "$torch" -c 'import torch' 2>/dev/null && break
-    torch=
-done
-if [ -n "$torch" ]; then passes "$torch pytorch_eager.py"; else skips="no pytorch"; fi
+use_installed
+if torch=$(torch_python); then passes "$torch pytorch_eager.py"; else skips="no pytorch"; fi
+
+# The numbers of a whole run: a sleep of 2 ms is one, takes hardly any CPU time, and batches work.
+expect 0 "$wattle" run --worker './worker 2000' -b 2 --blocks 1 --duration 200ms --warmup 50ms -t 1 \
+    --sysroot "$quiet" --json "$dir/run.json"
+json "$dir/run.json" '.cells[0] | .latency_ms.p50 >= 2 and .latency_ms.p50 < 20
+    and .cpu_s_per_inference < 0.001 and .runtime.version == "1"'
+expect 0 "$wattle" run --worker 'sh shell.sh' --blocks 1 --duration 200ms --warmup 50ms -t 1 \
+    --sysroot "$quiet"
+in_out 'worker:shell.sh'
+if [ -n "$python" ]; then
+    expect 0 "$wattle" run --worker "$python python_numpy.py" -b 1,3 --blocks 1 --duration 200ms \
+        --warmup 50ms -t 1 --sysroot "$quiet" --json "$dir/run.json"
+    json "$dir/run.json" '[.cells[].settings.gc] == ["frozen in the window", "frozen in the window"]'
+    json "$dir/run.json" '[.cells[].batch] | sort == [1, 3]'
+fi
 
 # The helper's own part of a run: a few microseconds at most, also where the machine is busy.
 cat >empty.py <<'P'

@@ -22,6 +22,7 @@ refused. A load() without a parameter refuses every option. It returns a dict wi
                          "range". Types are those of numpy, and bfloat16. Either may be missing.
     "runtime", "version", "library", "provider"   texts; what ran it. All may be missing.
     "settings"           a dict of effective settings; wattle stores it.
+    "infer", "bind"      functions in place of those given to run(), where only the request tells
 
 infer(inputs) is one inference, and its time is what is measured: when it returns, the outputs are
 ready. Inputs come in the order of load's, as numpy arrays on the memory that wattle filled when the
@@ -31,6 +32,7 @@ or a dict NAME -> ARRAY; an array is anything of numpy, or that numpy or memoryv
 
 run() takes more functions that are not part of what is timed:
     prepare(inputs)   makes of each set of inputs, once, what infer gets
+    bind(inputs)      the same before each run, as where inputs are copied to a device
     collect(result)   makes of infer's result what is described above
     device_memory()   bytes held on accelerators, or a text why that is not known, or None
 
@@ -135,7 +137,7 @@ def _number(command, name, low, high, fallback=None):
 
 # --- the timed loop ------------------------------------------------------------------------------
 
-def _loop(infer, sets, window, ring, capacity, clock=time.monotonic_ns, sleep=time.sleep):
+def _loop(infer, bind, sets, window, ring, capacity, clock=time.monotonic_ns, sleep=time.sleep):
     """All between the two clock readings of a window. Names are local and memory is written in
     place, so that a run costs two clock readings and a handful of additions beside infer()."""
     min_runs, min_ns, max_ns, gap_ns = window
@@ -144,6 +146,8 @@ def _loop(infer, sets, window, ring, capacity, clock=time.monotonic_ns, sleep=ti
     begin = clock()
     while True:
         for inputs in sets:
+            if bind:
+                inputs = bind(inputs)
             start = clock()
             infer(inputs)
             end = clock()
@@ -261,9 +265,11 @@ def _check_output(i, value, outputs):
 # --- the worker ----------------------------------------------------------------------------------
 
 class _Worker:
-    def __init__(self, load, infer, prepare, collect, device_memory, name):
+    def __init__(self, load, infer, name, prepare=None, bind=None, collect=None,
+                 device_memory=None):
         self.load_function, self.infer = load, infer
-        self.prepare, self.collect, self.device_memory = prepare, collect, device_memory
+        self.prepare, self.bind, self.collect = prepare, bind, collect
+        self.device_memory = device_memory
         self.name = name
         self.inputs = self.outputs = None  # described by load()
         self.sets = []                     # what infer gets
@@ -314,6 +320,7 @@ class _Worker:
         reply["load_ns"] = load_ns
         json.dumps(reply, allow_nan=False)
         self.inputs, self.outputs = inputs, outputs
+        self.infer, self.bind = info.get("infer", self.infer), info.get("bind", self.bind)
         return reply
 
     def describe(self, request, info, inputs, outputs):
@@ -384,10 +391,14 @@ class _Worker:
         if not self.sets:
             raise Refused(f"\"{op}\" before \"inputs\"", "usage")
 
+    def bound(self, chosen):
+        return self.bind(self.sets[chosen]) if self.bind else self.sets[chosen]
+
     def first(self, command):
         self.check_ready("first")
+        inputs = self.bound(0)
         begin = time.monotonic_ns()
-        self.infer(self.sets[0])
+        self.infer(inputs)
         first_ns = time.monotonic_ns() - begin
         self.check_inputs()
         return {"first_ns": first_ns}
@@ -405,7 +416,7 @@ class _Worker:
         chosen = _number(command, "set", 0, len(self.sets) - 1)
         offset = _number(command, "offset", self.inputs_end, 1 << 46)
         end = offset + _number(command, "limit", 0, 1 << 46)
-        result = self.infer(self.sets[chosen])
+        result = self.infer(self.bound(chosen))
         values = _as_list(self.collect(result) if self.collect else result, self.outputs)
         if self.outputs and len(values) != len(self.outputs):
             raise Refused(f"infer() returned {len(values)} outputs, load() said "
@@ -438,7 +449,7 @@ class _Worker:
         collects = gc.isenabled()
         gc.disable()
         try:
-            return _loop(self.infer, self.sets, window, self.ring, self.capacity)
+            return _loop(self.infer, self.bind, self.sets, window, self.ring, self.capacity)
         finally:
             if collects:
                 gc.enable()
@@ -582,7 +593,7 @@ def _place(error):
 
 
 def _code_of(error):
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError": # of torch
         return "memory"
     if isinstance(error, PermissionError):
         return "permission"
@@ -622,15 +633,16 @@ def _is_started_by_wattle():
     return True
 
 
-def run(load, infer, *, prepare=None, collect=None, device_memory=None, name=None):
-    """Speaks the worker protocol until wattle ends it; then ends the program."""
+def run(load, infer, *, name=None, **functions):
+    """Speaks the worker protocol until wattle ends it; then ends the program. The functions are
+    those that are not part of what is timed: prepare, bind, collect, device_memory."""
     script = os.path.basename(sys.argv[0] or "script.py")
     if not _is_started_by_wattle():
         command = f"'python3 {script}'"
         raise SystemExit(f"{script} is a worker: wattle starts it, with wattle run --worker "
                          f"{command}; wattle worker --check {command} tells whether it works")
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    worker = _Worker(load, infer, prepare, collect, device_memory, name or script)
+    worker = _Worker(load, infer, name or script, **functions)
     try:
         status = worker.serve()
     except BrokenPipeError: # wattle is gone
