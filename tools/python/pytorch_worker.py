@@ -10,6 +10,7 @@ import json
 import os
 import statistics
 import time
+import traceback
 from pathlib import Path
 from typing import Any, Callable
 
@@ -19,6 +20,7 @@ os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 import numpy # noqa: F401  the inputs come as its arrays
 import torch
 
+import prepare
 import pytorch_module
 import wattle_worker
 from wattle_worker import Refused
@@ -73,8 +75,13 @@ class Model:
     def load(self, request: dict) -> dict:
         try:
             return self.load_model(request)
-        except pytorch_module.Refused as why:
-            raise Refused(str(why), why.code, why.hint) from why
+        except Refused:
+            raise
+        except Exception as why: # known causes, a missing compiler among them, in wattle's words
+            if not isinstance(why, pytorch_module.Refused):
+                traceback.print_exc()
+            told = prepare.explain(why)
+            raise Refused(told["text"], told["error"], told["hint"]) from why
 
     def load_model(self, request: dict) -> dict:
         request["variant"] = request.get("variant") or VARIANTS[0]
