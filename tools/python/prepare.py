@@ -38,7 +38,7 @@ def set_up(request: dict) -> None:
 
 
 def take_streams(request: dict) -> Any:
-    """What torch and compilers print goes to a log, kept out of sight; returns the user's stdout."""
+    """What torch and compilers print goes to a log, out of sight; returns the user's stdout."""
     shown = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
     log = os.open(os.path.join(request["scratch"], "log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
@@ -103,17 +103,15 @@ class Maker:
         return self.program
 
     def compare(self, name: str, run: Callable) -> float:
-        """Against the module on the same inputs: the greatest difference, by the greatest number."""
-        from pytorch_module import Refused, flat
+        """With the module on the same inputs: the greatest difference, by the greatest number."""
+        from pytorch_module import Refused, copies, flat
 
         self.say(f"comparing outputs of the {name} with the module's")
-        error = max_rel_error(flat(run(*self.built.examples)),
-                              flat(self.built.module(*self.built.examples)))
+        error = max_rel_error(flat(run(*copies(self.built.examples))),
+                              flat(self.built.module(*copies(self.built.examples))))
         if not error <= TOLERANCE:
-            raise Refused("mismatch", f"outputs of the {name} made of "
-                                      f"'{os.path.basename(self.request['model'])}' differ from the "
-                                      f"module's by {error:.2g} of the greatest (limit "
-                                      f"{TOLERANCE:g})")
+            raise Refused("mismatch", f"outputs of the {name} differ from the module's by "
+                                      f"{error:.2g} of the greatest (limit {TOLERANCE:g})")
         return error
 
     def make_exported(self, what: str, path: str) -> dict:
@@ -129,9 +127,11 @@ class Maker:
 
     def make_torchscript(self, what: str, path: str) -> dict:
         import torch
+        from pytorch_module import copies
 
         self.say("tracing the module (torch.jit.trace)", "torch.jit.trace")
-        traced = torch.jit.trace(self.built.module, self.built.examples, check_trace=False)
+        traced = torch.jit.trace(self.built.module, copies(self.built.examples),
+                                 check_trace=False)
         error = self.compare("TorchScript", traced)
         note = self.note("torchscript", "torch.jit.trace", max_rel_error=error)
         torch.jit.save(traced, path, _extra_files={"wattle.json": json.dumps(note)})
@@ -152,7 +152,8 @@ class Maker:
         how = "AOTInductor (frozen weights)"
         note = self.note("aoti", how if self.built.program is not None else f"torch.export, {how}",
                          isa=isa_of(path))
-        if not portable or torch.backends.cpu.get_cpu_capability() != "DEFAULT": # else it has no AVX2
+        runs_here = not portable or torch.backends.cpu.get_cpu_capability() != "DEFAULT"
+        if runs_here: # it does not without AVX2
             package = self.built.arrange(torch._inductor.aoti_load_package(path))
             note["max_rel_error"] = self.compare("ahead-of-time package", package)
         add_note(path, note)
@@ -160,7 +161,7 @@ class Maker:
 
     def make_module(self, what: str, path: str) -> dict:
         """Nothing but what build_module needs to do the same again."""
-        kept = ("model", "format", "zoo", "form", "provider", "precision", "batch", "sha256")
+        kept = ("model", "format", "zoo", "form", "provider", "precision", "batch")
         request = {key: self.request[key] for key in kept if key in self.request}
         note = self.note("", "", request=request | {"inputs": self.built.inputs})
         with open(path, "w", encoding="utf-8") as file:
@@ -212,7 +213,8 @@ def depends(paths: list[str]) -> list[dict]:
     entries = []
     for path in paths:
         st = os.stat(path)
-        entries.append({"path": os.path.abspath(path), "size": st.st_size, "mtime_ns": st.st_mtime_ns})
+        entries.append({"path": os.path.abspath(path), "size": st.st_size,
+                        "mtime_ns": st.st_mtime_ns})
     return entries
 
 

@@ -66,7 +66,9 @@ def build(request: dict) -> Built:
     if device.type != "cpu":
         built = built._replace(module=move(built.module, device),
                                examples=tuple(x.to(device) for x in built.examples))
-    return first_run(built)
+    if request["format"] != "python":
+        return first_run(built)
+    return call(request["model"].rpartition(":")[0], first_run, built)
 
 
 def device_of(request: dict) -> torch.device:
@@ -127,7 +129,7 @@ def is_plain(value: Any) -> bool:
 def first_run(built: Built) -> Built:
     """Runs it once, which tells the outputs, and that the examples fit."""
     with torch.no_grad():
-        value = built.module(*built.examples)
+        value = built.module(*copies(built.examples))
     found = leaves(value)
     if not found:
         raise Refused("unsupported", "the module has no outputs")
@@ -172,6 +174,11 @@ def example(entry: dict, seed: int) -> torch.Tensor:
         return torch.randn(entry["shape"], generator=generator).to(kind)
     low, high = entry.get("range") or (0, 1)
     return torch.randint(int(low), int(high) + 1, entry["shape"], generator=generator).to(kind)
+
+
+def copies(values: tuple) -> tuple[torch.Tensor, ...]:
+    """A module may write into its inputs."""
+    return tuple(value.clone() for value in values)
 
 
 def make_examples(inputs: list[dict]) -> tuple[torch.Tensor, ...]:
@@ -265,7 +272,8 @@ def onnx_interface(request: dict) -> tuple[list[dict], list[dict], list[str]]:
         kind = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name
         entry = {"name": value.name, "type": kind,
                  "shape": onnx_sizes(value, metadata, request.get("batch") or 0)}
-        limits = onnx_range(graph, value.name, metadata) if kind.startswith(("int", "uint")) else None
+        is_integer = kind.startswith(("int", "uint"))
+        limits = onnx_range(graph, value.name, metadata) if is_integer else None
         inputs.append(entry | ({"range": limits} if limits else {}))
     external = {ExternalDataInfo(t).location for t in graph.initializer if uses_external_data(t)}
     folder = Path(path).parent
@@ -415,9 +423,9 @@ def import_file(path: str) -> Any:
 def call(path: str, function: Callable, *arguments: Any) -> Any:
     try:
         return function(*arguments)
+    except (Refused, MemoryError, torch.OutOfMemoryError):
+        raise
     except (Exception, SystemExit) as error:
-        if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-            raise
         raise Refused("unsupported", in_file(path, error)) from error
 
 

@@ -1,0 +1,271 @@
+"""prepare_test.py FOLDER: what tools/python/prepare.py makes of users' files, and what it refuses."""
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOOLS = os.path.join(HERE, "../../tools")
+sys.path.insert(0, os.path.join(TOOLS, "python"))
+
+import prepare
+import torch
+from pytorch_module import build_module, load_sibling
+
+FOLDER = sys.argv[1]
+
+SOURCE = '''
+import torch
+from torch import nn
+from beside import SCALE
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(8, 4)
+    def forward(self, ids, mask=None, *, shift=None, **others):
+        y = self.linear(ids) * SCALE
+        y = y if shift is None else y + shift
+        ids.add_(1)
+        return {"logits": y, "hidden": [y + 1, None], "best": y.argmax(-1)}
+
+class Moody(nn.Module):
+    def forward(self, x):
+        return x + 1 if int(x.sum().item()) > 3 else x.nonzero()
+
+class Random(nn.Module):
+    def forward(self, x):
+        return x + torch.rand_like(x)
+
+class Broken(nn.Module):
+    def forward(self, x):
+        return x @ x @ x
+
+def make(): return Net()
+def moody(): return Moody()
+def random(): return Random()
+def broken(): return Broken()
+def number(): return 3
+def fails(): raise ValueError("no weights")
+def ends(): raise SystemExit("bye")
+'''
+BY_NAME = "def example_inputs(batch): return {'shift': torch.ones(batch, 1), 'ids': torch.randn(batch, 8)}"
+FIXED = "def example_inputs(): return (torch.ones(2, 8),)"
+
+
+def write(name, text):
+    path = os.path.join(FOLDER, name)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    return path
+
+
+def request(model, kind="python", **more):
+    return {"model": model, "format": kind, "zoo": "", "form": "", "provider": "cpu",
+            "precision": "f32", "batch": 1, "inputs": []} | more
+
+
+def make(what, model, kind="python", **more):
+    """The result of the script's own work, in this process."""
+    path = os.path.join(FOLDER, f"made.{what}.pt2")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    result = prepare.work(request(model, kind, **more) | {"make": [{"what": what, "path": path}]},
+                          io.StringIO())
+    return result | {"path": path}
+
+
+def check(condition, what):
+    if not condition:
+        sys.exit(f"FAIL: {what}")
+
+
+def refused(result, code, text):
+    check(result.get("error") == code and text in result["text"],
+          f"{result.get('error')}: {result.get('text')} is not {code}: {text}")
+
+
+def test_users_module(path):
+    note = make("module", f"{path}:make", batch=3)["made"][0]
+    check([e["name"] for e in note["inputs"]] == ["ids", "shift"], note["inputs"])
+    check(note["inputs"][0]["shape"] == [3, 8], note["inputs"])
+    check([(e["name"], e["type"]) for e in note["outputs"]] == [
+        ("logits", "float32"), ("hidden.0", "float32"), ("best", "int64")], note["outputs"])
+    module, examples, how = build_module(note["request"])
+    again, more, _ = build_module(note["request"])
+    check(torch.equal(module(*examples)[0], again(*more)[0]), "weights differ from time to time")
+    check(how == "net.py:make", how)
+
+
+def test_depends(path):
+    result = make("module", f"{path}:make")
+    names = [os.path.basename(entry["path"]) for entry in result["depends"]]
+    check(names == ["beside.py", "net.py"], names)
+
+
+def test_containers(path):
+    for what, variant in (("torchscript", "torchscript"), ("exported", "")):
+        result = make(what, f"{path}:make", batch=3)
+        check("error" not in result, result)
+        with zipfile.ZipFile(result["path"]) as archive:
+            check(archive.testzip() is None, "a damaged archive")
+            root = archive.namelist()[0].split("/")[0]
+            note = json.loads(archive.read(f"{root}/extra/wattle.json"))
+        check(note["variant"] == variant and note["max_rel_error"] < 1e-6, note)
+        check(note["inputs"][1] == {"name": "shift", "type": "float32", "shape": [3, 1]}, note)
+    check(torch.jit.load(make("torchscript", f"{path}:make")["path"]) is not None, "cannot be loaded")
+
+
+def test_exported_program(path):
+    batch = torch.export.Dim("batch")
+
+    class Nested(torch.nn.Module):
+        def forward(self, pair, *, more):
+            return {"sum": pair["a"] + pair["b"][0] + more}
+
+    shapes = {"pair": {"a": {0: batch}, "b": [{0: batch}]}, "more": {0: batch}}
+    program = torch.export.export(
+        Nested(), ({"a": torch.randn(3, 8), "b": [torch.randn(3, 8)]},),
+        {"more": torch.randn(3, 8)}, dynamic_shapes=shapes)
+    file = os.path.join(FOLDER, "nested.pt2")
+    torch.export.save(program, file)
+    for what in ("module", "torchscript"):
+        note = make(what, file, "exported", batch=5)["made"][0]
+        check([e["shape"] for e in note["inputs"]] == [[5, 8]] * 3, note["inputs"])
+        check([e["name"] for e in note["outputs"]] == ["sum"], note["outputs"])
+    fixed = make("exported", f"{path}:make", batch=3)["path"]
+    os.replace(fixed, file)
+    refused(make("module", file, "exported"), "usage", "has batch 3, not 1")
+    note = make("module", file, "exported", batch=3)["made"][0]
+    check([e["name"] for e in note["inputs"]] == ["ids", "shift"], note["inputs"])
+    check([e["name"] for e in note["outputs"]] == ["logits", "hidden.0", "best"], note["outputs"])
+    refused(make("module", path, "exported"), "format", "as an exported program")
+
+
+def test_refusals(path):
+    for name, code, text in (
+            ("number", "usage", "returns a int, not a torch.nn.Module"),
+            ("fails", "unsupported", f"net.py:{line(path, 'def fails')}: ValueError: no weights"),
+            ("ends", "unsupported", "SystemExit: bye"),
+            ("none", "usage", "has no function 'none'"),
+            ("", "usage", "does not name a function")):
+        refused(make("module", f"{path}:{name}"), code, text)
+    refused(make("module", "/nowhere/x.py:make"), "io", "there is no file")
+    refused(make("module", f"{write('wrong.py', 'def make(:')}:make"), "unsupported", "SyntaxError")
+    refused(make("module", f"{path}:make", inputs=[{"name": "x"}]), "usage", "no input 'x'")
+    refused(make("module", f"{path}:make", provider="cuda"), "unsupported", "CUDA") \
+        if not torch.cuda.is_available() else None
+    refused(make("module", f"{path}:make", precision="bf16"), "unsupported", "bf16")
+    refused(make("module", path, "onnx"), "format", "cannot read")
+    refused(make("module", path, "torchscript"), "unsupported", "torchscript")
+
+
+def test_fixed_inputs():
+    path = write("fixed.py", SOURCE + FIXED)
+    refused(make("module", f"{path}:random"), "usage", "gives batch 2, not 1")
+    refused(make("torchscript", f"{path}:random", batch=2), "mismatch", "differ from the module's")
+    result = make("exported", f"{path}:moody", batch=2)
+    refused(result, "unsupported", "torch.export failed: ")
+    check("eager" in result["hint"], result)
+    refused(make("module", f"{path}:broken", batch=2), "unsupported",
+            f"fixed.py:{line(path, 'x @ x')}: RuntimeError")
+    plain = write("plain.py", "from torch import nn\ndef make(): return nn.Linear(8, 4)\n")
+    refused(make("module", f"{plain}:make"), "usage", "no function example_inputs")
+    given = [{"name": "x", "type": "float32", "shape": [2, 8]}]
+    check(make("module", f"{plain}:make", inputs=given)["made"][0]["outputs"][0]["shape"] == [2, 4],
+          "inputs that are given")
+
+
+def line(path, text):
+    with open(path, encoding="utf-8") as file:
+        return 1 + next(i for i, words in enumerate(file) if text in words)
+
+
+def test_weights_of_the_zoo():
+    zoo = load_sibling("zoo", "pytorch")
+    weights = {"a.weight": torch.zeros(2, 3), "b": torch.zeros(1)}
+    zoo.check(weights, dict(weights), "f")
+    for wanted, given, text in (
+            (weights, {"b": torch.zeros(1)}, "lacks weight 'a.weight' (1 are"),
+            ({"b": torch.zeros(1)}, weights, "no use for weight 'a.weight'"),
+            (weights, weights | {"a.weight": torch.zeros(3, 2)}, "is [3, 2], not [2, 3]")):
+        try:
+            zoo.check(wanted, given, "f")
+        except zoo.ZooError as error:
+            check(text in str(error), error)
+        else:
+            check(False, f"taken, though {text}")
+    for name in zoo.MODELS:
+        with torch.device("meta"):
+            module = zoo.MODELS[name]()
+        count = sum(p.numel() for p in module.parameters())
+        check(count == {"resnet50": 25557032, "mobilenet_v2": 3504872, "bert_base": 109482240}[name],
+              f"{name} has {count} parameters")
+
+
+def test_differences():
+    one, nan = torch.ones(2), torch.tensor([1.0, float("nan")])
+    inf = float("inf")
+    for a, b, wanted in (((one,), (one,), 0), ((nan,), (nan,), 0), ((one,), (nan,), inf),
+                         ((one, one), (one,), inf), ((one * 1.5,), (one,), 0.5),
+                         ((one,), (one * 0,), inf), ((one[:1],), (one,), inf),
+                         ((one.int(),), (one,), inf), ((one * inf,), (one,), inf)):
+        check(prepare.max_rel_error(a, b) == wanted, f"{a} {b}: {prepare.max_rel_error(a, b)}")
+
+
+def test_known_causes():
+    def explained(error):
+        result = prepare.explain(error)
+        return result["error"], result["text"] + result["hint"]
+
+    for error, code, text in (
+            (MemoryError(), "memory", "not enough memory"),
+            (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+             "memory", "can't allocate"),
+            (OSError(28, "No space left on device"), "io", "$WATTLE_HOME"),
+            (RuntimeError("InvalidCxxCompiler: No working C++ compiler found"), "unsupported",
+             "apt-get install g++"),
+            (ModuleNotFoundError("No module named 'onnx'", name="onnx"), "unsupported",
+             "no package 'onnx'"),
+            (RuntimeError("line one\nx.cpp:3: error: bad thing\nmore"), "unsupported", "bad thing")):
+        got, words = explained(error)
+        check(got == code and text in words, f"{error!r}: {got}: {words}")
+
+
+def test_as_a_program(path):
+    """What it prints itself is all that is seen; what others print is in the log."""
+    scratch = os.path.join(FOLDER, "scratch")
+    out = os.path.join(FOLDER, "out.json")
+    os.makedirs(scratch)
+    noisy = write("noisy.py", "print('noise')\n" + SOURCE + BY_NAME)
+    asked = request(f"{noisy}:make") | {
+        "make": [{"what": "module", "path": out}], "scratch": scratch, "site": "",
+        "result": os.path.join(FOLDER, "result.json")}
+    done = subprocess.run([sys.executable, "-I", "-B", os.path.join(TOOLS, "python/prepare.py"),
+                           write("request.json", json.dumps(asked))],
+                          capture_output=True, text=True, check=False)
+    check(done.returncode == 0 and done.stderr == "", done)
+    check("noise" not in done.stdout and done.stdout.startswith("reading noisy.py"), done.stdout)
+    with open(os.path.join(scratch, "log"), encoding="utf-8") as file:
+        check("noise" in file.read(), "the log")
+
+
+def main():
+    write("beside.py", "SCALE = 2\n")
+    path = write("net.py", SOURCE + BY_NAME)
+    test_users_module(path)
+    test_depends(path)
+    test_containers(path)
+    test_exported_program(path)
+    test_refusals(path)
+    test_fixed_inputs()
+    test_weights_of_the_zoo()
+    test_differences()
+    test_known_causes()
+    test_as_a_program(path)
+
+
+main()
