@@ -371,6 +371,32 @@ static void warn_failed(const struct cell *c, const struct record *r)
         log_note("  hint: %s", r->error.hint);
 }
 
+/* Nothing but the runtime tells the batch: no -b, no shapes, and a file that only it reads. */
+static int is_batch_open(const struct campaign *c, const struct cell *cell)
+{
+    const struct request *r = c->request;
+    return !r->batches[0] && !r->input.count && !strcmp(cell->shapes, "{}") &&
+           (cell->path[0] ? strcmp(cell->format, "onnx") != 0 : cell->command[0] != '\0');
+}
+
+/* A model loaded for the first time says how large its batch is; all its cells are labelled so. */
+static int learn_batch(struct campaign *c, const struct cell *cell, const struct record *record,
+                       struct error *e)
+{
+    int64_t batch = record_loaded_batch(record);
+    int result = 0;
+    if (batch == cell->batch || !is_batch_open(c, cell))
+        return 0;
+    for (size_t i = 0; i < c->plan.cell_count && !result; i++) {
+        struct cell *other = &c->plan.cells[i];
+        if (strcmp(other->path, cell->path) || strcmp(other->command, cell->command))
+            continue;
+        other->batch = c->stored.cells[i].cell.batch = batch;
+        result = store_put_batch(c->store, c->stored.id, i, batch, e);
+    }
+    return result;
+}
+
 static int execute_block(struct campaign *c, size_t index, struct progress *progress,
                          struct error *e)
 {
@@ -396,6 +422,8 @@ static int execute_block(struct campaign *c, size_t index, struct progress *prog
         c->hopeless[block->cell] = !prepared || is_hopeless(&record);
         result = store_put_block(c->store, c->stored.id, block->cell, &record, e);
     }
+    if (!result && !record.error.code)
+        result = learn_batch(c, cell, &record, e);
     record_release(&record);
     return result;
 }

@@ -62,6 +62,8 @@ int store_put_block(struct store *s, int64_t campaign, size_t cell, const struct
                     struct error *e);
 int store_put_agreement(struct store *s, int64_t campaign, size_t cell, const struct agreement *a,
                         struct error *e);
+/* What only the runtime could tell, once it has. */
+int store_put_batch(struct store *s, int64_t campaign, size_t cell, int64_t batch, struct error *e);
 int store_finish(struct store *s, int64_t campaign, struct error *e);
 
 /* Reads a campaign back whole; id 0 is the latest. */

@@ -448,6 +448,24 @@ int store_put_agreement(struct store *s, int64_t campaign, size_t cell, const st
     return end(s, result, e);
 }
 
+int store_put_batch(struct store *s, int64_t campaign, size_t cell, int64_t batch, struct error *e)
+{
+    int64_t cell_id;
+    int result = begin(s, e);
+    if (result)
+        return result;
+    result = find_cell(s->db, campaign, cell, &cell_id, e);
+    if (!result) {
+        struct sql q;
+        sql_open(&q, s->db, "cell", "UPDATE cell SET batch = ? WHERE id = ?", e);
+        sql_put_int(&q, batch);
+        sql_put_int(&q, cell_id);
+        sql_done(&q);
+        result = sql_close(&q);
+    }
+    return end(s, result, e);
+}
+
 int store_finish(struct store *s, int64_t campaign, struct error *e)
 {
     int result = begin(s, e);
