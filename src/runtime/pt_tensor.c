@@ -1,6 +1,7 @@
 /* pt_tensor.c: what goes in and comes out. Compiled packages and TorchScript tell neither types nor
  * shapes, and a package not even the names its author used: what wattle prepared carries a
  * description (prepare.h); of what others made, the user tells the inputs, and a run the outputs. */
+#include "runtime/adapters.h"
 #include "runtime/pt.h"
 
 #include "base/buffer.h"
@@ -195,19 +196,6 @@ static int check_names(const struct pt *p, const struct adapter_request *r, stru
     return 0;
 }
 
-/* A batch that reached no input would be measured as if it had. */
-static int check_batch(const struct pt *p, int64_t batch, struct error *e)
-{
-    for (size_t i = 0; i < p->input_count; i++)
-        if (p->inputs[i].rank && p->inputs[i].dims[0] == batch)
-            return 0;
-    if (batch == 1)
-        return 0;
-    error_set(e, ERROR_UNSUPPORTED, "batch %lld: no input of the model has it as its first size",
-              (long long)batch);
-    return error_hint(e, "the file was made for another batch: make it anew for this one");
-}
-
 /* An output whose sizes are not all known has none before it was run. */
 static int settle_output(struct adapter_tensor *t, struct error *e)
 {
@@ -232,7 +220,9 @@ int pt_tensors_describe(struct pt *p, const struct adapter_request *r, struct er
         code = settle_input(p, i, r, e);
     for (size_t i = 0; !code && p->description && i < p->output_count; i++)
         code = settle_output(&p->outputs[i], e);
-    return code ? code : check_batch(p, r->batch, e);
+    if (!code && adapter_check_batch(r->batch, p->inputs, p->input_count, e))
+        code = error_hint(e, "the file was made for another batch: make it anew for this one");
+    return code;
 }
 
 /* --- by a tensor ------------------------------------------------------------------------------ */

@@ -26,11 +26,14 @@ in_err() { grep -qF -- "$1" "$dir/err" || fail "stderr lacks: $1"; }
 no_out() { [ ! -s "$dir/out" ] || fail "stdout is not empty"; }
 # json FILE FILTER: fails unless jq's filter is true of the file.
 json() { jq -e "$2" "$1" >/dev/null || { jq . "$1" | head -150 >&2; fail "JSON is not: $2"; }; }
-# use_installed: what the user has installed of runtimes is found by this test too; else builtin alone.
+# use_installed [NAME...]: what the user has installed of these runtimes (all when none is named) is
+# found by this test too.
 use_installed() {
-    if [ -d "$user_home/runtimes" ]; then
-        mkdir -p "$WATTLE_HOME" && ln -sfn "$user_home/runtimes" "$WATTLE_HOME/runtimes"
-    fi
+    local name
+    mkdir -p "$WATTLE_HOME/runtimes"
+    for name in "${@:-*}"; do
+        ln -sfn "$user_home/runtimes"/$name-[0-9]* "$WATTLE_HOME/runtimes/" 2>/dev/null
+    done
 }
 # A Python with torch, of what the user has installed (use_installed) or else of $PATH; fails if none.
 torch_python() {

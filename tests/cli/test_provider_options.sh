@@ -56,7 +56,7 @@ expect 2 run "$model" -r builtin --spin 9000000
 in_err "spin"; no_out
 
 # Installed runtimes that cannot limit spinning, or know the key only once they are loaded.
-use_installed
+use_installed openvino
 if "$wattle" runtimes | grep -q '^openvino .*cpu'; then
     expect 2 run "$model" -r builtin,openvino --spin 100
     in_err "OpenVINO (TBB) have no spin time"; no_out

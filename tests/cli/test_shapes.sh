@@ -3,7 +3,7 @@
 . "$(dirname "$0")/lib.sh"
 
 cd "$dir" || exit 1
-use_installed
+use_installed onnxruntime openvino
 make_onnx() { python3 "$here/make_onnx.py" "$@"; }
 run() { "$wattle" run -t 1 --blocks 1 --duration 20ms --warmup 10ms --sysroot "$quiet" "$@"; }
 ok() { json j.json '[.cells[].agreement.ok] | all(. != false)'; json j.json '[.cells[].error.text] | all(. == null)'; }

@@ -200,11 +200,12 @@ def merge_one(entry: dict, wanted: dict) -> dict:
         raise Refused("usage", f"input '{entry['name']}' has {len(entry['shape'])} dimensions, not "
                                f"{len(shape)}")
     merged = []
-    for size, own in zip(shape, entry["shape"]):
+    for size, own, guess in zip(shape, entry["shape"], entry.get("guess", shape)):
         if size is not None and own is not None and size != own:
             raise Refused("usage", f"input '{entry['name']}' is {entry['shape']} in the model, not "
                                    f"{shape}")
-        merged.append(own if size is None else size)
+        known = own if size is None else size
+        merged.append(guess if known is None else known)
     if None in merged:
         raise Refused("usage", f"the shape of input '{entry['name']}' is not known: {merged}",
                       f"give it: --shape {entry['name']}=AxBxC")
@@ -224,18 +225,18 @@ def check_batch(whose: str, inputs: list[dict], request: dict, advice: str) -> N
 # --- ONNX --------------------------------------------------------------------------------------
 
 
-def onnx_sizes(value: Any, metadata: dict[str, str], batch: int) -> list[int | None]:
-    """Fixed sizes; of the symbolic ones those that the file's metadata or the batch tells."""
-    sizes = []
-    for axis, dim in enumerate(value.type.tensor_type.shape.dim):
-        text = metadata.get(f"wattle.dim.{dim.dim_param}", "")
-        if dim.HasField("dim_value"):
-            sizes.append(dim.dim_value)
-        elif text.isdigit():
-            sizes.append(int(text))
-        else:
-            sizes.append(batch if axis == 0 and batch > 0 else None)
-    return sizes
+def onnx_sizes(value: Any) -> list[int | None]:
+    """The fixed ones."""
+    return [dim.dim_value if dim.HasField("dim_value") else None
+            for dim in value.type.tensor_type.shape.dim]
+
+
+def onnx_guesses(value: Any, metadata: dict[str, str], batch: int) -> list[int | None]:
+    """What free sizes are unless the request tells: by the file's metadata, or the batch."""
+    texts = [metadata.get(f"wattle.dim.{dim.dim_param}", "")
+             for dim in value.type.tensor_type.shape.dim]
+    return [int(text) if text.isdigit() else batch if axis == 0 and batch > 0 else None
+            for axis, text in enumerate(texts)]
 
 
 def onnx_range(graph: Any, name: str, metadata: dict[str, str]) -> list[int] | None:
@@ -271,7 +272,8 @@ def onnx_interface(request: dict) -> tuple[list[dict], list[dict], list[str]]:
             continue
         kind = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name
         entry = {"name": value.name, "type": kind,
-                 "shape": onnx_sizes(value, metadata, request.get("batch") or 0)}
+                 "shape": onnx_sizes(value),
+                 "guess": onnx_guesses(value, metadata, request.get("batch") or 0)}
         is_integer = kind.startswith(("int", "uint"))
         limits = onnx_range(graph, value.name, metadata) if is_integer else None
         inputs.append(entry | ({"range": limits} if limits else {}))
@@ -361,12 +363,6 @@ def has_structure(program: Any) -> bool:
     return bool(named) or not all(isinstance(name, str) for name in positional)
 
 
-def exported_sizes(value: torch.Tensor, batch: int | None) -> list[int | None]:
-    """Fixed sizes; the batch for a free first one."""
-    sizes = [size if isinstance(size, int) else None for size in value.shape]
-    return [batch if size is None and axis == 0 else size for axis, size in enumerate(sizes)]
-
-
 def exported_inputs(program: Any, note: dict, batch: int | None = None) -> list[dict]:
     wanted = program.graph_signature.user_inputs
     nodes = [node for node in program.graph.nodes
@@ -383,7 +379,8 @@ def exported_inputs(program: Any, note: dict, batch: int | None = None) -> list[
             raise Refused("unsupported", f"input '{node.name}' of the exported program is no "
                                          f"tensor")
         entry = {"name": extra.get("name", node.name), "type": TYPE_NAMES.get(value.dtype, "?"),
-                 "shape": exported_sizes(value, batch)}
+                 "shape": [size if isinstance(size, int) else None for size in value.shape],
+                 "guess": [batch if axis == 0 else None for axis in range(value.dim())]}
         inputs.append(entry | ({"range": extra["range"]} if extra.get("range") else {}))
     return inputs
 
