@@ -198,6 +198,26 @@ static int any_provider_targets(struct request *r, struct error *e)
     return provider_targets(r, names, n, e);
 }
 
+/* A plug-in of ONNX Runtime is told by the function that it exports; loading it is the worker's. */
+static int check_plugin(const char *path, struct error *e)
+{
+    static const char magic[] = "\177ELF", function[] = "CreateEpFactories";
+    struct file_map map;
+    int result = file_map_open(path, &map, e);
+    if (result)
+        return result;
+    int is_elf = map.size >= sizeof magic && !memcmp(map.data, magic, sizeof magic - 1);
+    int is_plugin = is_elf && memmem(map.data, map.size, function, sizeof function);
+    file_map_close(&map);
+    if (is_plugin)
+        return 0;
+    if (!is_elf)
+        return error_set(e, ERROR_USAGE, "provider library '%.200s' is not a shared library", path);
+    error_set(e, ERROR_USAGE, "provider library '%.200s' is not a plug-in of ONNX Runtime: it has no "
+              "%s", path, function);
+    return error_hint(e, "providers that an installation brings are chosen by --provider");
+}
+
 /* --provider-library PATH, or the name of a plug-in package that is installed. */
 static int find_plugin(struct request *r, const char *text, struct error *e)
 {
@@ -210,7 +230,7 @@ static int find_plugin(struct request *r, const char *text, struct error *e)
     }
     struct stat st;
     if (realpath(text, r->provider_library) && !stat(text, &st) && S_ISREG(st.st_mode))
-        return 0;
+        return check_plugin(r->provider_library, e);
     error_set(e, ERROR_USAGE, "provider library '%.200s' is neither a file nor an installed package",
               text);
     return error_hint(e, "wattle runtimes lists installed packages");

@@ -51,6 +51,14 @@ json load.json '.options == {"a": "1", "b": "2"}'
 expect 2 run fake -r fake --provider-option worker.b=2
 in_err "no chosen runtime is 'worker'"
 
+# Files that are no plug-ins.
+expect 2 run "$model" --provider-library /nowhere.so
+in_err "neither a file nor an installed package"
+expect 2 run "$model" --provider-library "$here/lib.sh"
+in_err "is not a shared library"
+expect 2 run "$model" --provider-library "$(ldd "$wattle" | awk '/libm\.so/ {print $3}')"
+in_err "is not a plug-in of ONNX Runtime: it has no CreateEpFactories"; in_err "--provider"; no_out
+
 # A spin time beyond what the engine can count.
 expect 2 run "$model" -r builtin --spin 9000000
 in_err "spin"; no_out
