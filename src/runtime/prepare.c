@@ -415,8 +415,7 @@ int prepare_model(const struct prepare_request *r, struct prepared *out, struct 
         result = make_shim(&j, e);
     finish(&j);
     if (result && result != ERROR_INTERRUPTED)
-        return error_context(e, "cannot prepare '%.150s' for %s:%s", r->model, r->runtime,
-                             r->variant);
+        return error_context(e, "cannot be prepared");
     return result;
 }
 

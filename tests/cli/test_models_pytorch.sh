@@ -20,6 +20,12 @@ no_out
 
 use_installed
 "$wattle" runtimes | grep -q '^pytorch ' || { echo "skipped: PyTorch is not installed"; exit 77; }
+
+# The plain module and the built-in engine give the same answers.
+"$wattle" run mobilenet_v2 -r builtin,pytorch:eager -b 2 -t 1 --blocks 1 --duration 100ms --warmup 100ms \
+    --json "$dir/run.json" >"$dir/out" 2>"$dir/err" || [ $? -eq 3 ] || fail "a run beside the built-in engine"
+json "$dir/run.json" '[.cells[].agreement | select(.reference == "builtin:cpu") | .max_rel_error] |
+    length == 1 and .[0] < 1e-5'
 command -v g++ >/dev/null || { echo "skipped: no g++"; exit 77; }
 
 # Interrupted, nothing is left of it.
