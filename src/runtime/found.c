@@ -8,6 +8,7 @@
 #include "runtime/record.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { NAME_MAX_SHOWN = 60 };
+enum { NAME_MAX_SHOWN = 60, DAMAGE_MAX = 256 };
 
 /* --- one installation ------------------------------------------------------------------------- */
 
@@ -137,11 +138,19 @@ static const struct package *package_of_folder(const char *folder, char version[
     return NULL;
 }
 
+/* What is wrong, and what to do about it. */
+static void say_damage(char text[DAMAGE_MAX], const char *why, const struct package *p,
+                       const char *version, int linked)
+{
+    snprintf(text, DAMAGE_MAX, "damaged: %s; wattle runtimes %s %s=%s %s", why,
+             linked ? "unlink" : "install", p->name, version, linked ? "forgets it" : "repairs");
+}
+
 /* Without a note that can be read: shown, so that its user learns why it is not used. */
 static int add_damaged(struct found_list *list, const char *folder, struct error *e)
 {
     struct located l;
-    char text[256];
+    char text[DAMAGE_MAX];
     int linked;
     struct stat st;
     const struct package *p = package_of_folder(folder, l.version, &linked);
@@ -149,9 +158,7 @@ static int add_damaged(struct found_list *list, const char *folder, struct error
         return 0;
     if (file_join(l.library, folder, "wattle.json", NULL))
         return 0;
-    snprintf(text, sizeof text, "damaged: wattle.json is missing or cannot be read; "
-             "wattle runtimes %s %s=%s %s", linked ? "unlink" : "install", p->name, l.version,
-             linked ? "forgets it" : "repairs");
+    say_damage(text, "wattle.json is missing or cannot be read", p, l.version, linked);
     return add_located(list, p, &l, linked ? "linked" : "private", 0, text, e);
 }
 
@@ -175,7 +182,7 @@ static int add_note(struct found_list *list, json_t *note, const struct package 
                     const char *folder, struct error *e)
 {
     struct located l;
-    char why[128], text[256] = "";
+    char why[128], text[DAMAGE_MAX] = "";
     const char *version = record_text(note, "version");
     json_int_t bytes = json_integer_value(json_object_get(note, "bytes"));
     int linked = json_is_true(json_object_get(note, "linked"));
@@ -183,10 +190,13 @@ static int add_note(struct found_list *list, json_t *note, const struct package 
         library_of(note, folder, l.library))
         return add_damaged(list, folder, e);
     snprintf(l.version, sizeof l.version, "%s", version);
-    if (!linked && record_compare_sizes(note, l.library, why, sizeof why)) {
-        snprintf(text, sizeof text, "damaged: %s; wattle runtimes install %s=%s repairs", why,
-                 p->name, version);
+    int wrong = !linked && record_compare_sizes(note, l.library, why, sizeof why);
+    if (!wrong && access(l.library, R_OK)) {
+        wrong = 1;
+        snprintf(why, sizeof why, "its library cannot be read: %.60s", strerror(errno));
     }
+    if (wrong)
+        say_damage(text, why, p, version, linked);
     return add_located(list, p, &l, linked ? "linked" : "private",
                        bytes > 0 ? (uint64_t)bytes : 0, text, e);
 }

@@ -164,6 +164,14 @@ int record_files(const char *root, json_t *note, struct error *e)
 
 /* --- compared --------------------------------------------------------------------------------- */
 
+/* Names of files come from whoever made the package: a terminal must not obey them. */
+static void make_plain(char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+            *text = '?';
+}
+
 static int is_regular(const char *path)
 {
     struct stat st;
@@ -243,30 +251,40 @@ int record_verify(const struct package *p, const char *folder, int (*interrupted
     else if (!differs(folder, HASHES, hashes, why, size) &&
              !file_join(path, folder, HASHES, NULL) && (list = fopen(path, "re")))
         wrong = verify_list(list, folder, interrupted, why, size, e);
+    if (wrong > 0)
+        make_plain(why);
     if (list)
         fclose(list);
     json_decref(note);
     return wrong;
 }
 
+/* 1 and why when the file beside the library is not there or not of that size. */
+static int differs_in_size(const char *library, const char *name, json_int_t bytes, char *why,
+                           size_t size)
+{
+    char path[2 * PATH_MAX];
+    struct stat st;
+    const char *slash = strrchr(library, '/');
+    snprintf(path, sizeof path, "%.*s%s", (int)(slash ? slash + 1 - library : 0), library, name);
+    if (stat(path, &st))
+        snprintf(why, size, "%s is missing", name);
+    else if (st.st_size != bytes)
+        snprintf(why, size, "%s has %lld bytes, recorded are %lld", name, (long long)st.st_size,
+                 (long long)bytes);
+    else
+        return 0;
+    make_plain(why);
+    return 1;
+}
+
 int record_compare_sizes(json_t *note, const char *library, char *why, size_t size)
 {
-    const char *slash = strrchr(library, '/'), *name;
+    const char *name;
     json_t *bytes;
     json_object_foreach(json_object_get(note, "libraries"), name, bytes) {
-        char path[2 * PATH_MAX];
-        struct stat st;
-        snprintf(path, sizeof path, "%.*s%s", (int)(slash ? slash + 1 - library : 0), library,
-                 name);
-        if (stat(path, &st)) {
-            snprintf(why, size, "%s is missing", name);
+        if (differs_in_size(library, name, json_integer_value(bytes), why, size))
             return 1;
-        }
-        if (st.st_size != json_integer_value(bytes)) {
-            snprintf(why, size, "%s has %lld bytes, recorded are %lld", name,
-                     (long long)st.st_size, (long long)json_integer_value(bytes));
-            return 1;
-        }
     }
     return 0;
 }

@@ -30,7 +30,7 @@ for prefix in "$WATTLE_HOME"/runtimes/pytorch-*/bin; do
 done
 
 "$wattle" runtimes | tee "$work/list"
-for name in onnxruntime onnxruntime:openvino openvino; do
+for name in onnxruntime onnxruntime:openvino openvino pytorch; do
     grep -q "^$name .*private" "$work/list" || failed "$name is not listed"
 done
 ! grep -q 'not usable' "$work/list" || failed "an installation cannot be used"

@@ -313,7 +313,8 @@ static void what_cannot_be_loaded_is_shown_with_its_reason(void **state)
            "its library is for another kind of machine", "");
     unlink(path_of("home/runtimes/onnxruntime-1.31.1/" CAPI "libonnxruntime.so.1.31.1"));
     search();
-    assert_non_null(strstr(item("onnxruntime", 0)->reason, "No such file"));
+    assert_string_equal(item("onnxruntime", 0)->reason, "damaged: its library cannot be read: No such "
+                        "file or directory; wattle runtimes install onnxruntime=1.31.1 repairs");
     write_text("home/runtimes/onnxruntime-1.31.1/" CAPI "libonnxruntime.so.1.31.1", "\177ELF");
     search();
     assert_string_equal(item("onnxruntime", 0)->reason, "its library is not a shared object");
@@ -376,6 +377,11 @@ static void damaged_installations_say_so(void **state)
     unlink(path_of("home/runtimes/onnxruntime-1.31.1/x/libother.so"));
     search();
     assert_non_null(strstr(item("onnxruntime", 0)->reason, "damaged: libother.so is missing"));
+    write_text("home/runtimes/onnxruntime-1.31.1/wattle.json",
+               "{\"package\":\"onnxruntime\",\"version\":\"1.31.1\",\"linked\":false,"
+               "\"library\":\"x/libonnxruntime.so.1.31.1\",\"libraries\":{\"a\\u001b[m\\n\":64}}");
+    search();
+    assert_non_null(strstr(item("onnxruntime", 0)->reason, "damaged: a?[m? is missing"));
     static const char *const notes[] = {"", "{", "{\"package\":\"onnxruntime\"}"};
     for (size_t i = 0; i < sizeof notes / sizeof *notes; i++) {
         write_text("home/runtimes/onnxruntime-1.31.1/wattle.json", notes[i]);
