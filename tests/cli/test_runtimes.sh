@@ -207,6 +207,8 @@ expect 0 "$wattle" runtimes link openvino "$dir/venv"
 in_err "it goes before $runtimes/openvino-2026.4.1"
 expect 0 "$wattle" runtimes
 [ "$(awk '$1 == "openvino" { print $3 }' "$dir/out" | tr '\n' ' ')" = "linked private " ] || fail "no order"
+in_out "never chosen: the one above is of the same version"
+in_out "devices: not known: cannot load OpenVINO" # it is no library at all
 expect 0 "$wattle" runtimes unlink openvino --dry-run
 in_out "rm -r $runtimes/openvino-2026.4.1.link"
 expect 0 "$wattle" runtimes remove openvino=2026.4.1
