@@ -202,7 +202,8 @@ int worker_child_main(void)
     struct error e = {0};
     for (int fd = WATTLE_FD_COMMANDS; fd <= WATTLE_FD_TENSORS; fd++)
         if (fcntl(fd, F_GETFD) < 0) {
-            fprintf(stderr, "wattle: worker: only wattle itself starts this command\n");
+            fprintf(stderr, "wattle: worker: without an option only wattle itself starts this "
+                            "command; wattle worker --help tells more\n");
             return STATUS_NO_PARENT;
         }
     settle();

@@ -212,6 +212,9 @@ wattle_worker.run(load, infer)
                 ("return {'inputs': [('x', 'bool', 1)]}", "unsupported", "whole numbers"),
                 ("return {'inputs': ['x']}", "unsupported", "give (name"),
                 ("return {'settings': {'a': float('nan')}}", "crash", "JSON"),
+                ("return {'settings': {'a': '\\udc80'}}", "crash", "surrogates"),
+                ("return {'settings': {'a': '\\0'}}", "format", "zero character"),
+                ("raise ValueError('a\\0\\udc80')", "crash", "ValueError: a ?"),
                 ("return {'settings': {'a': 'b' * (1 << 20)}}", "memory", "bytes long")):
             w = self.start(f"def load(): {body}\nwattle_worker.run(load, lambda inputs: None)\n")
             self.refused(w.loaded, code, text)

@@ -18,7 +18,7 @@ passes 'sh shell.sh'
 passes './worker'
 passes './worker 2000'
 us=$(sed -nE 's/^note   a run takes ([0-9]+)[.0-9]* us.*/\1/p' out)
-[ "$us" -ge 2000 ] && [ "$us" -lt 20000 ] || fail "a run that sleeps 2 ms takes $us us"
+[ "$us" -ge 2000 ] && [ "$us" -lt 50000 ] || fail "a run that sleeps 2 ms takes $us us"
 skips=
 for python in python3 /usr/bin/python3; do
     "$python" -c 'import numpy' 2>/dev/null && break
@@ -31,7 +31,7 @@ if torch=$(torch_python); then passes "$torch pytorch_eager.py"; else skips="no 
 # The numbers of a whole run: a sleep of 2 ms is one, takes hardly any CPU time, and batches work.
 expect 0 "$wattle" run --worker './worker 2000' -b 2 --blocks 1 --duration 200ms --warmup 50ms -t 1 \
     --sysroot "$quiet" --json "$dir/run.json"
-json "$dir/run.json" '.cells[0] | .latency_ms.p50 >= 2 and .latency_ms.p50 < 20
+json "$dir/run.json" '.cells[0] | .latency_ms.p50 >= 2 and .latency_ms.p50 < 50
     and .cpu_s_per_inference < 0.001 and .runtime.version == "1"'
 expect 0 "$wattle" run --worker 'sh shell.sh' --blocks 1 --duration 200ms --warmup 50ms -t 1 \
     --sysroot "$quiet"
@@ -88,7 +88,7 @@ broken "$loaded" '"settings":{},"inputs":[],"outputs":[{"name":"y","type":"bool"
     'exit 0 ;;' ';;' 'exit 1' 'exec sleep 60' '#!/bin/sh' "trap '' TERM" \
     '[ "$wall" -ge "$2" ] && [ "$runs"' '[ "$runs"' -- \
     'expected at most the 0.0' 'beyond the limit' "expected 1, 'y' first; came 0 outputs" \
-    'latencies are plausible' 'lasts at least min_ns' 'go runs on for' 'nothing within 2 s' \
+    'latencies are plausible' 'lasts at least min_ns' 'go runs on for' 'nothing within 5 s' \
     'the end of the command pipe ends the worker' 'during a window' 'SIGTERM ends the worker'
 broken '\"latencies_ns\":[$list]}' '\"none\":0}' -- 'warmup: one latency a run: expected 3; came 0'
 # These end it.

@@ -59,6 +59,7 @@ import traceback
 
 PROTOCOL = 1
 LINE_MAX = 1 << 20
+CHUNK = 1 << 18
 MAGIC = 0x676E697265747477
 CODES = ("usage", "io", "memory", "format", "unsupported", "permission", "timeout", "crash",
          "mismatch")
@@ -318,7 +319,7 @@ class _Worker:
         outputs = [_Tensor(spec, "output") for spec in info.get("outputs") or []]
         reply = self.describe(request, info, inputs, outputs)
         reply["load_ns"] = load_ns
-        json.dumps(reply, allow_nan=False)
+        _encode(reply) # before anything is taken as loaded
         self.inputs, self.outputs = inputs, outputs
         self.infer, self.bind = info.get("infer", self.infer), info.get("bind", self.bind)
         return reply
@@ -407,9 +408,11 @@ class _Worker:
         """Whether set 0 is still what wattle wrote: a run that changes its inputs would be given
         others the next time."""
         size = self.inputs_end // len(self.sets)
-        if size and os.pread(_descriptor("TENSORS"), size, 0) != bytes(self.memory[:size]):
-            raise Refused("infer() writes to its inputs: later runs would get other ones",
-                          "mismatch", "work on a copy")
+        for at in range(0, size, CHUNK): # in pieces, as a copy of all would count as our memory
+            piece = os.pread(_descriptor("TENSORS"), min(CHUNK, size - at), at)
+            if self.memory[at:at + len(piece)] != piece:
+                raise Refused("infer() writes to its inputs: later runs would get other ones",
+                              "mismatch", "work on a copy")
 
     def write_outputs(self, command):
         self.check_ready("outputs")
@@ -576,10 +579,19 @@ def _write_all(fd, data):
 
 
 def _encode(reply):
-    line = json.dumps(reply, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    text = json.dumps(reply, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    line = text.encode() + b"\n"
     if len(line) > LINE_MAX:
         raise Refused(f"the reply would be {len(line)} bytes long, more than {LINE_MAX}", "memory")
+    if "\\u0000" in text:
+        raise Refused("a text of the reply has a zero character", "format")
     return line
+
+
+def _one_line(text, size):
+    """Fit for JSON, which knows no half characters and, for wattle, no zero."""
+    text = " ".join(str(text).replace("\0", " ").split())[:size]
+    return text.encode("utf-8", "replace").decode()
 
 
 def _place(error):
@@ -606,18 +618,17 @@ def _code_of(error):
 
 def _failure(error, op):
     if isinstance(error, Refused):
-        members = {"code": error.code, "error": " ".join(str(error).split())[:400]}
+        members = {"code": error.code, "error": _one_line(error, 400)}
         if error.hint:
-            members["hint"] = str(error.hint)[:250]
+            members["hint"] = _one_line(error.hint, 250)
     else:
         traceback.print_exception(type(error), error, error.__traceback__)
         sys.stderr.flush()
-        text = " ".join(str(error).split())[:300]
+        text = _one_line(error, 300)
         members = {"code": _code_of(error), "error":
                    f"'{op}' raised {type(error).__name__}{': ' if text else ''}{text}"
                    f"{_place(error)}"}
-    line = json.dumps({"ok": False, **members}, separators=(",", ":"))
-    return line.encode("utf-8", "replace") + b"\n"
+    return json.dumps({"ok": False, **members}, separators=(",", ":")).encode() + b"\n"
 
 
 def _descriptor(name):
