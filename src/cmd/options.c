@@ -56,7 +56,8 @@ static const struct option_spec all[] = {
     {OPTION_RANGE, 0, "range", "INPUT=LOW..HIGH",
      "Make up this input uniformly between two values, both included; may be repeated."},
     {OPTION_DURATION, 0, "duration", "TIME",
-     "Length of the measured window of each block (default 10s)."},
+     "Length of the measured window of each block, such as 500ms, 2m or a bare number of seconds "
+     "(default 10s)."},
     {OPTION_MIN_RUNS, 0, "min-runs", "N", "Fewest inferences in a window (default 10)."},
     {OPTION_BLOCKS, 0, "blocks", "N",
      "Fresh processes per cell, interleaved in a seeded random order (default 6)."},

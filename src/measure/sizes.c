@@ -114,6 +114,9 @@ static int64_t look_at_inputs(struct sizes *s)
         if (first >= 0)
             fixed = fixed < 0 || fixed == first ? first : 0;
     }
+    for (size_t i = 0; i < s->model->input_count && !s->has_free_batch && asked < 0; i++)
+        if (s->model->inputs[i].rank < 0) /* the file says nothing of it */
+            asked = asked_size(s, i, 0);
     s->fixed_batch = fixed > 0 && fixed <= INT32_MAX ? fixed : 0;
     return asked;
 }
