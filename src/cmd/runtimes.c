@@ -79,12 +79,21 @@ static void print_ways(const struct found *f)
         putchar('\n');
 }
 
-/* -r can name only the first one of a version. */
+static int has_providers_of(const struct found *f, const struct found *other)
+{
+    size_t had = 0;
+    for (size_t i = 0; i < other->provider_count; i++)
+        for (size_t k = 0; k < f->provider_count; k++)
+            had += !strcmp(f->providers[k], other->providers[i]);
+    return had == other->provider_count;
+}
+
+/* -r can name only the first one of a version, unless that lacks a provider. */
 static int is_hidden(const struct found_list *list, const struct found *f)
 {
     for (const struct found *g = list->items; g < f; g++)
         if (*f->package && g->usable && !strcmp(g->package, f->package) &&
-            !strcmp(g->version, f->version))
+            !strcmp(g->version, f->version) && has_providers_of(g, f))
             return 1;
     return 0;
 }

@@ -84,11 +84,12 @@ static int put_words(struct ort *o, const struct adapter_request *r, struct erro
     return code;
 }
 
-/* The session's own threads are pinned only by that option when their number is given, as it is. */
+/* The session's own threads are pinned only by that option when their number is given, as it is. What
+ * other providers do with theirs is not known. */
 static int put_pinning(struct ort *o, struct error *e)
 {
     int is_pinned = ort_pairs_find(&o->options.entries, AFFINITIES) != NULL;
-    int is_known = !o->provider->own_threads || o->is_unpinned;
+    int is_known = o->is_unpinned || o->provider->device || !strcmp(o->provider->name, "cpu");
     return put(o->settings, "pinning",
                is_known ? json_string(is_pinned ? "on" : "off") : json_null(), e);
 }

@@ -482,6 +482,7 @@ static void pinning_is_told(void **context)
         {"openvino", "num_streams", "1", "1.20.0", "off"},
         {"openvino", "num_streams", "1", "1.19.2", NULL},
         {"openvino", "device_type", "GPU", "1.24.1", NULL},
+        {"dnnl", "use_arena", "1", "1.32.0", NULL},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         void *state;
