@@ -115,8 +115,6 @@ static int prepare_cell(struct campaign *c, size_t i, struct error *e)
         memcpy(cell->how, c->plan.cells[k].how, sizeof cell->how);
     }
     note_mismatch(c, i);
-    c->stored.cells[i].cell = *cell;
-    c->stored.cells[i].agreement = c->agreements[i];
     return 0;
 }
 
@@ -126,5 +124,12 @@ int campaign_prepare(struct campaign *c, struct error *e)
     for (size_t i = 0; i < c->plan.cell_count && !result; i++)
         if (measure_prepare_needed(&c->plan.cells[i]))
             result = prepare_cell(c, i, e);
+    for (size_t i = 0; i < c->plan.cell_count && !result; i++) {
+        struct cell *cell = &c->plan.cells[i];
+        if (!cell->batch)
+            cell->batch = measure_own_batch(cell);
+        c->stored.cells[i].cell = *cell;
+        c->stored.cells[i].agreement = c->agreements[i];
+    }
     return result;
 }

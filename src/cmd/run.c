@@ -157,11 +157,14 @@ static int print_plan(const struct campaign *c)
         const struct cell *cell = &c->plan.cells[i];
         char runtime[REPORT_RUNTIME_MAX];
         int versioned = cell->library[0] && cell->version[0]; /* not what is built in */
-        printf("cell %zu: %s%s%s on %s%s%s%s%s%s%s, batch %lld, threads %d, %s\n", i + 1,
+        char batch[24] = "of the file";
+        if (cell->batch)
+            snprintf(batch, sizeof batch, "%lld", (long long)cell->batch);
+        printf("cell %zu: %s%s%s on %s%s%s%s%s%s%s, batch %s, threads %d, %s\n", i + 1,
                cell->model, cell->form[0] ? " " : "", cell->form, report_runtime(cell, runtime),
                versioned ? " " : "", versioned ? cell->version : "", cell->provider[0] ? ":" : "",
-               cell->provider, cell->devices[0] ? " " : "", cell->devices, (long long)cell->batch,
-               cell->threads, cell->precision);
+               cell->provider, cell->devices[0] ? " " : "", cell->devices, batch, cell->threads,
+               cell->precision);
     }
     double seconds = (double)c->plan.block_count * (c->stored.duration_s + 3);
     printf("%zu blocks of %g s, about %.0f min in all\n", c->plan.block_count, c->stored.duration_s,

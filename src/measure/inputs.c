@@ -355,6 +355,16 @@ static int name_data(struct input_plan *p, const struct cell *c, const struct da
     return 0;
 }
 
+/* Of these it is known only once they are prepared. */
+static int has_own_batch(const struct cell *c)
+{
+    static const char *const formats[] = {"aoti", "exported", "python", "torchscript"};
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
+        if (!strcmp(c->format, formats[i]))
+            return !c->command[0];
+    return 0;
+}
+
 /* The first size of all shapes that the user gives; 1 when they differ, or there is none. */
 static int64_t common_first_size(const struct input_plan *p)
 {
@@ -392,7 +402,10 @@ static int plan_unread(struct input_plan *p, const struct cell *c, const struct 
     else if (!result && c->dim_count > 0)
         result = error_set(e, ERROR_USAGE, "model '%s': sizes of this format go by --shape, not by "
                            "--dim", c->model);
-    p->batch = c->batch ? c->batch : common_first_size(p);
+    if (!c->batch && (p->rule_count > 0 || !has_own_batch(c)))
+        p->batch = common_first_size(p);
+    else
+        p->batch = c->batch;
     if (result)
         input_plan_release(p);
     return result;

@@ -52,6 +52,9 @@ int measure_prepared_alike(const struct cell *a, const struct cell *b);
 int measure_prepare(struct cell *c, const struct measure_options *o, const char *sha256,
                     const struct measure_watch *watch, int *made, struct error *e);
 
+/* The batch that the model was made for, where it was left to the file and no ONNX file tells it. */
+int64_t measure_own_batch(const struct cell *c);
+
 /* A block that failed before it could be begun. */
 void measure_failed(const struct error *failure, int number, struct record *r);
 

@@ -88,6 +88,12 @@ int measure_prepare(struct cell *c, const struct measure_options *o, const char 
     return 0;
 }
 
+int64_t measure_own_batch(const struct cell *c)
+{
+    int64_t batch = prepare_batch(c->artifact[0] ? c->artifact : c->path);
+    return batch > 0 ? batch : 1;
+}
+
 int measure_prepared_alike(const struct cell *a, const struct cell *b)
 {
     return a->batch == b->batch && a->dim_count == b->dim_count &&

@@ -32,7 +32,8 @@ struct cell {
     int require_provider;        /* nodes on another provider are an error */
     char precision[16];
     char spin[16];
-    int64_t batch;               /* 0: left to the file, until measure_check has read it */
+    int64_t batch;               /* 0: left to the file, until measure_check has read it
+                                    or, of PyTorch's formats, it is prepared */
     int threads, instances;
     struct plan_dim dims[PLAN_DIM_MAX]; /* the user's --dim */
     size_t dim_count;

@@ -37,7 +37,7 @@ struct prepare_request {
     const char *form;        /* "native", "converted" or "" */
     const char *runtime, *variant, *library, *version, *provider, *precision;
     json_t *inputs;          /* [{"name","type","shape"}] as far as known; borrowed */
-    int64_t batch;
+    int64_t batch;           /* 0: the model's own */
     int (*interrupted)(void);
     void (*tell)(void *context, const char *line); /* progress; NULL: nobody listens */
     void *context;
@@ -52,6 +52,10 @@ struct prepared {
 
 /* Whether the runtime's variant cannot read that format as it is. */
 int prepare_needed(const char *runtime, const char *variant, const char *format);
+
+/* The batch that a model of PyTorch, prepared or the user's own, was made for: the first size that its
+ * description gives; 0 when it has none, or runs any. */
+int64_t prepare_batch(const char *path);
 
 /* ERROR_MISMATCH when the result's outputs are not those of what it was made of, ERROR_UNSUPPORTED
  * with the converter's words when it cannot be made, or when a tool such as g++ is missing,

@@ -90,10 +90,27 @@ expect 3 run m.onnx -r pytorch --range n=0..3 -b 2 -t 1
 expect 3 run m.onnx -r pytorch --range n=0..3 -b 4 -t 1
 [ "$(wc -l <runs)" -eq 2 ] || fail "one batch's is used for another"
 
+# Without -b the batch is the one that the model was made for.
+cat >mode <<'P'
+for p in $paths; do
+    echo '{"schema": 1, "inputs": [{"name": "x", "type": "float32", "shape": [7, 3]}], "outputs": []}' >"$p"
+done
+echo '{"form": "", "how": "fake 1.0", "depends": []}' >"$result"
+P
+expect 0 run net.py:make -r pytorch:eager -t 1 --dry-run
+in_out "batch of the file"
+expect 3 run net.py:make -r pytorch:eager -t 1 --json d.json
+grep -q '"batch": 0' request || fail "a batch is asked for"
+json d.json '.cells[0] | .batch == 7 and .model.form == null and .model.how == "fake 1.0"'
+expect 3 run net.py:make -r pytorch:eager -t 1 --shape x=5x3 --json d.json
+grep -q '"batch": 5' request || fail "the batch of --shape is not asked for"
+json d.json '.cells[0].batch == 5'
+rm -f runs && touch runs
+
 # What cannot be made is that cell's failure, told once; the others are measured.
 echo "echo '{\"error\": \"unsupported\", \"text\": \"no such operator\", \"hint\": \"write it\"}' >\"\$result\"; exit 1" >mode
 expect 3 run m.onnx -r builtin,pytorch --range n=0..3 -b 3 -t 1,2 --json b.json
-[ "$(wc -l <runs)" -eq 3 ] || fail "tried more than once"
+[ "$(wc -l <runs)" -eq 1 ] || fail "tried more than once"
 in_err "no such operator"; in_err "write it"
 json b.json '[.cells[] | select(.runtime.name == "builtin") | .error] == [null, null]'
 json b.json '[.cells[] | select(.runtime.variant == "aoti") | .error.text] | length == 2 and
@@ -118,5 +135,5 @@ sleep 0.3
 kill -0 "$(cat pid)" 2>/dev/null && fail "what was started runs on"
 no_out
 
-"$here/validate_json.py" "$root/docs/wattle-1.schema.json" "$dir"/[abc].json >out 2>err ||
+"$here/validate_json.py" "$root/docs/wattle-1.schema.json" "$dir"/[abcd].json >out 2>err ||
     [ $? -eq 77 ] || fail "not wattle/1"
