@@ -1,5 +1,5 @@
-"""onnx_to_torch_test.py FOLDER: small ONNX graphs converted by tools/python/onnx_to_torch.py, run, and
-held against ONNX's own reference; also exported, with what is free left free."""
+"""onnx_to_torch_test.py FOLDER: small ONNX graphs converted by tools/python/onnx_to_torch.py, run,
+and held against ONNX's own reference; also exported, with what is free left free."""
 import itertools
 import os
 import sys
@@ -115,8 +115,8 @@ def single_nodes():
     for more in itertools.product((0, 1), (0, 1)):
         yield f"CumSum {more}", one("CumSum", weights=[("a", np.int64(1))], exclusive=more[0],
                                     reverse=more[1])
-    yield "OneHot", one("OneHot", [("x", INT, [2, 3])], [("d", np.int64(4)), ("v", np.array([2, 7], f))],
-                        axis=1)
+    yield "OneHot", one("OneHot", [("x", INT, [2, 3])], [
+        ("d", np.int64(4)), ("v", np.array([2, 7], f))], axis=1)
     for op in ("Mean", "Sum", "Max", "Min", "Prod", "L1", "L2", "SumSquare", "LogSumExp"):
         for opset, weights, more in ((13, [], {"axes": [1, -1]}), (18, [ints("a", 1, -1)], {}),
                                      (18, [], {"keepdims": 0})):
@@ -175,7 +175,8 @@ def sized_graphs():
         node("Gather", "shape one", "s", axis=0), node("Unsqueeze", "n first", "n1"),
         node("Unsqueeze", "s first", "s1"), node("Concat", "n1 s1 two minus", "to", axis=0),
         node("Reshape", "x to", "r"), node("Transpose", "r", "t", perm=[0, 2, 1, 3]),
-        node("Transpose", "t", "u", perm=[0, 2, 1, 3]), node("Concat", "n1 s1 minus", "back", axis=0),
+        node("Transpose", "t", "u", perm=[0, 2, 1, 3]),
+        node("Concat", "n1 s1 minus", "back", axis=0),
         node("Reshape", "u back", "y")],
         [("zero", np.int64(0)), ("one", np.int64(1)), ints("first", 0), ints("two", 2),
          ints("minus", -1)])

@@ -1,7 +1,7 @@
 """Writes a PyTorch model as ONNX, or an ONNX model as an exported program: convert.py REQUEST.json
 
-The request has, beside what pytorch_module.py reads of it: "to" ("onnx" or "pytorch"), "output" (the
-path of the file to make), "exporter" ("dynamo" or "torchscript"), "opset", "dynamic_batch",
+The request has, beside what pytorch_module.py reads of it: "to" ("onnx" or "pytorch"), "output"
+(the path of the file to make), "exporter" ("dynamo" or "torchscript"), "opset", "dynamic_batch",
 "external_data", "seed", "source" (name and SHA-256 of the file), "result", "scratch", "site".
 It makes the file and, for who compares, inputs and the outputs that PyTorch gave for them:
 "cases", [{"inputs": FILE.npz, "outputs": FILE.npz, "what", "batch"}].
@@ -24,7 +24,7 @@ sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 from prepare import add_note, as_tuple, causes, explain, max_rel_error, set_up, take_streams, told
 
 EXPORT_BATCH = 2              # 1 would be taken for a size that is never another
-SEEDED_SETS = 2
+SEEDED_SETS = 3
 OTHER_BATCHES = (1, 3)        # compared too when the batch is free
 EMBEDDED_MAX = 1_900_000_000  # bytes of weights; a file of protobuf ends at 2 GiB
 SAME = 1e-5                   # sums may be taken in another order, but no more
@@ -36,6 +36,7 @@ class Converter:
         self.request, self.shown = request, shown
         self.built: Any = None
         self.free = False     # the batch is
+        self.free_outputs: list[bool] = []
         self.unused: list = [] # names of inputs that the file does not have
         self.made: dict = {}
 
@@ -52,6 +53,7 @@ class Converter:
             self.built = self.build()
             self.free = self.batch_is_free()
             cases = self.cases()
+            self.free_outputs = self.find_free_outputs()
             self.write()
             cases = [self.save_case(i, *case) for i, case in enumerate(cases)]
         return self.made | {
@@ -69,7 +71,7 @@ class Converter:
         else:
             request = dict(self.request)
             if kind == "exported":
-                request["inputs"] = sized(self.request)
+                request["batch"] = batch_to_try(request["model"])
             if kind == "onnx" and self.request.get("dynamic_batch"):
                 request["batch"] = EXPORT_BATCH
             built = self.build_told(request)
@@ -128,14 +130,28 @@ class Converter:
             return other_batch(values, EXPORT_BATCH)
         return values
 
+    def find_free_outputs(self) -> list[bool]:
+        """Which outputs' first axis follows the batch."""
+        from pytorch_module import Refused, first_line
+
+        values = self.examples()
+        if not self.free:
+            return [False] * len(self.built.outputs)
+        more = other_batch(values, batch_of(values) + 1)
+        try:
+            pairs = zip(as_tuple(self.built.module(*copies(values))),
+                        as_tuple(self.built.module(*copies(more))))
+        except Exception as error:
+            raise Refused("unsupported", f"the module does not take any batch: {first_line(error)}",
+                          "convert it without --dynamic-batch") from error
+        return [a.dim() > 0 and a.shape[0] != b.shape[0] for a, b in pairs]
+
     def shown_shapes(self, which: str) -> list[dict]:
-        batch = batch_of(self.built.examples)
-        entries = [dict(entry) for entry in getattr(self.built, which)
-                   if entry["name"] not in self.unused]
-        for entry in entries:
-            if self.free and entry["shape"] and entry["shape"][0] == batch:
-                entry["shape"] = [None] + entry["shape"][1:]
-        return entries
+        free = self.free_outputs if which == "outputs" else [
+            bool(self.axes(value, "batch")) for value in self.examples()]
+        return [entry | ({"shape": [None] + entry["shape"][1:]} if self.free and is_free else {})
+                for entry, is_free in zip(getattr(self.built, which), free)
+                if entry["name"] not in self.unused]
 
     # --- what is compared
 
@@ -249,10 +265,10 @@ class Converter:
         values = self.examples()
         axes = {}
         if self.free:
-            free = free_outputs(self.built.module, values)
             axes = {name: {0: "batch"} for name, value in zip(inputs, values)
                     if self.axes(value, "batch")}
-            axes |= {name: {0: "batch"} for name, is_free in zip(outputs, free) if is_free}
+            axes |= {name: {0: "batch"} for name, is_free in zip(outputs, self.free_outputs)
+                     if is_free}
         module = self.built.module
         if self.built.program is not None:
             module = still(module)
@@ -285,8 +301,8 @@ class Converter:
                  if entry["name"] not in self.unused and (rule := rule_of(entry, value))}
         notes |= {"wattle.convert.exporter": EXPORTERS[self.request["exporter"]],
                   "wattle.convert.versions": versions(self.request["exporter"])}
-        notes |= {f"wattle.convert.{key}": self.request[key] for key in ("source", "sha256", "wattle")
-                  if self.request.get(key)}
+        notes |= {f"wattle.convert.{key}": self.request[key]
+                  for key in ("source", "sha256", "wattle") if self.request.get(key)}
         for key, value in notes.items():
             model.metadata_props.add(key=key, value=value)
 
@@ -298,9 +314,9 @@ class Converter:
         found = [[v.name for v in values] for values in (model.graph.input, model.graph.output)]
         self.unused = [name for name in inputs if name not in found[0]]
         if found != [[name for name in inputs if name not in self.unused], outputs]:
-            raise Refused("unsupported", f"the exporter wrote inputs {', '.join(found[0])} and outputs "
-                          f"{', '.join(found[1])}; the module has {', '.join(inputs)} and "
-                          f"{', '.join(outputs)}")
+            raise Refused("unsupported", f"the exporter wrote inputs {', '.join(found[0])} and "
+                          f"outputs {', '.join(found[1])}; the module has {', '.join(inputs)} "
+                          f"and {', '.join(outputs)}")
         if self.unused:
             self.say(f"input {', '.join(self.unused)} has no effect and is not in the file")
 
@@ -346,13 +362,6 @@ def other_batch(values: tuple, batch: int) -> tuple:
     own = batch_of(values)
     return tuple(value[torch.arange(batch) % own].contiguous()
                  if value.dim() and value.shape[0] == own else value for value in values)
-
-
-def free_outputs(module: Callable, values: tuple) -> list[bool]:
-    """Which outputs' first axis follows the batch."""
-    more = other_batch(values, batch_of(values) + 1)
-    pairs = zip(as_tuple(module(*copies(values))), as_tuple(module(*copies(more))))
-    return [a.dim() > 0 and a.shape[0] != b.shape[0] for a, b in pairs]
 
 
 def rule_of(entry: dict, value: Any) -> str:
@@ -426,31 +435,26 @@ def build_torchscript(request: dict) -> Any:
         inputs = [known[name] for name in names]
     outputs = [{"name": entry["name"]} for entry in note.get("outputs", [])]
     entries = [{"type": "float32"} | entry for entry in inputs]
-    return module.Built(script, module.make_examples(entries), entries, outputs, "", "TorchScript", [])
+    return module.Built(script, module.make_examples(entries), entries, outputs, "", "TorchScript",
+                        [])
 
 
 def placeholder_shapes(program: Any) -> list[list]:
     wanted = program.graph_signature.user_inputs
     return [list(node.meta["val"].shape) for node in program.graph.nodes
-            if node.op == "placeholder" and node.name in wanted]
+            if node.op == "placeholder" and node.name in wanted
+            and hasattr(node.meta.get("val"), "shape")]
 
 
-def sized(request: dict) -> list[dict]:
-    """What the request says of the inputs, and a batch where the program leaves it free."""
+def batch_to_try(path: str) -> int:
+    """One for an exported program that leaves it free."""
     import torch
-    import pytorch_module as module
 
-    notes = {"wattle.json": ""}
     try:
-        program = torch.export.load(request["model"], extra_files=notes)
-    except Exception: # which build_exported tells
-        return request.get("inputs") or []
-    known = module.exported_inputs(program, json.loads(notes["wattle.json"] or "{}"))
-    given = {entry["name"]: entry for entry in request.get("inputs") or []}
-    for entry in known:
-        if entry["shape"] and entry["shape"][0] is None and entry["name"] not in given:
-            given[entry["name"]] = entry | {"shape": [EXPORT_BATCH] + entry["shape"][1:]}
-    return list(given.values())
+        sizes = placeholder_shapes(torch.export.load(path))
+    except Exception: # which build() tells
+        return 0
+    return EXPORT_BATCH if any(s and not isinstance(s[0], int) for s in sizes) else 0
 
 
 def clean(model: Any) -> None:
@@ -516,13 +520,20 @@ TRY_OTHER = {
 }
 
 
+def explained(error: BaseException) -> dict:
+    plain = explain(error, "")
+    if plain["error"] == "io":
+        plain["hint"] = "make room where the file goes"
+    return plain
+
+
 def explain_export(error: BaseException, request: dict) -> dict:
     from pytorch_module import Refused
 
     chain = causes(error)
     text = "\n".join(str(cause) for cause in chain)
     if any(isinstance(cause, Refused) for cause in chain) or request["to"] != "onnx":
-        return explain(error)
+        return explained(error)
     names = {type(cause).__name__ for cause in chain}
     hint = TRY_OTHER[request["exporter"]]
     operator = re.search(r"No ONNX function found for <OpOverload\(op='([^']+)'", text) or (
@@ -536,7 +547,7 @@ def explain_export(error: BaseException, request: dict) -> dict:
     if "ConstraintViolationError" in text or "specialized" in text:
         return told("unsupported", "the module does not take any batch: "
                     + short(reason_of(text)), "convert it without --dynamic-batch")
-    told_plainly = explain(error)
+    told_plainly = explained(error)
     if told_plainly["error"] == "unsupported":
         deepest = chain[-1]
         told_plainly["text"] = short(f"{type(deepest).__name__}: {first_of(str(deepest))}")
@@ -576,7 +587,9 @@ def work(request: dict, shown: Any) -> dict:
         import traceback
 
         traceback.print_exc()
-        return explain_export(error, request) if "pytorch_module" in sys.modules else explain(error)
+        if "pytorch_module" in sys.modules:
+            return explain_export(error, request)
+        return explained(error)
 
 
 def main() -> int:

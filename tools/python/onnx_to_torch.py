@@ -42,7 +42,7 @@ class ConversionError(Exception):
 
 @contextlib.contextmanager
 def torchvision_or_stand_in():
-    """onnx2torch imports torchvision for two operators; a build for another torch does not import."""
+    """onnx2torch imports it for two operators; a build for another torch does not import."""
     try:
         importlib.import_module("torchvision")
         yield
@@ -205,7 +205,7 @@ def attributes_of(node):
 
 
 class Sizes:
-    """What is known of a value that holds sizes: a number or a list, Unknown what the run decides."""
+    """What is known of a value that holds sizes: a number or a list; the run decides Unknown ones."""
 
     def __init__(self, value, type_):
         self.value, self.type = value, type_

@@ -270,6 +270,9 @@ def onnx_interface(request: dict) -> tuple[list[dict], list[dict], list[str]]:
     for value in graph.input:
         if value.name in weights:
             continue
+        if not value.type.tensor_type.elem_type:
+            raise Refused("unsupported", f"input '{value.name}' of the ONNX file is no tensor",
+                          "run the ONNX file itself with another runtime")
         kind = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name
         entry = {"name": value.name, "type": kind,
                  "shape": onnx_sizes(value),

@@ -1,0 +1,169 @@
+#!/usr/bin/env bash
+# wattle convert: what is refused; then, where PyTorch is installed, both directions and exporters,
+# outputs that differ, an interruption, and that nothing is left of what failed.
+. "$(dirname "$0")/lib.sh"
+
+model=$root/tests/fixtures/pytorch/model.py
+typed=$root/tests/fixtures/onnx/typed.onnx
+convert() { "$wattle" convert "$@"; }
+
+expect 2 convert
+in_err "takes one model, not 0"
+expect 2 convert "$model:make_model" other -o "$dir/m.onnx"
+in_err "takes one model, not 2"
+expect 2 convert "$model:make_model"
+in_err "no file to write to"
+expect 2 convert "$model:make_model" -o "$dir/m.bin"
+in_err "does not tell what to make"
+expect 2 convert "$model:make_model" --to tflite -o "$dir/m.tflite"
+in_err "nothing is converted to 'tflite'"
+expect 2 convert "$model" -o "$dir/m.onnx"
+in_err "which of its functions makes the model"
+expect 2 convert "$dir/none.py:make_model" -o "$dir/m.onnx"
+in_err "is not there"
+expect 2 convert "$typed" -o "$dir/m.onnx"
+in_err "is ONNX already"
+expect 2 convert "$model:make_model" -o "$dir/m.pt2"
+in_err "is PyTorch's already"
+expect 2 convert resnet50 -o "$dir/m.onnx"
+in_err "wattle models build resnet50"
+expect 2 convert "$typed" --form native -o "$dir/m.pt2"
+in_err "is of built-in models"
+expect 2 convert "$model:make_model" --exporter onnx -o "$dir/m.onnx"
+in_err "--exporter takes dynamo and torchscript"
+expect 2 convert "$model:make_model" --opset 17 -o "$dir/m.onnx"
+in_err "does not write opset 17"
+in_err "--exporter torchscript writes 17"
+for opset in 16 24 x; do
+    expect 2 convert "$model:make_model" --opset $opset -o "$dir/m.onnx"
+    in_err "opset"
+done
+expect 2 convert "$typed" --opset 20 -o "$dir/m.pt2"
+in_err "--opset is of conversions to ONNX"
+expect 2 convert "$model:make_model" --tolerance -1 -o "$dir/m.onnx"
+in_err "tolerance"
+expect 2 convert "$model:make_model" -r builtin -o "$dir/m.onnx"
+in_err "runtime 'builtin' does not convert"
+printf 'weights' >"$dir/weights.pt"
+expect 1 convert "$dir/weights.pt" -o "$dir/m.onnx"
+mkdir "$dir/empty"
+expect 1 env PATH="$dir/empty" "$wattle" convert "$model:make_model" -o "$dir/m.onnx"
+in_err "wattle runtimes install pytorch"
+[ "$(ls -A "$dir")" = "$(printf 'empty\nerr\nhome\nout\nweights.pt')" ] || fail "left: $(ls -A "$dir")"
+
+use_installed
+library=$("$wattle" runtimes | sed -n '/^pytorch /,/^[a-z]/s/^ *\(\/.*libtorch_cpu.so\)$/\1/p' | head -1)
+[ -n "$library" ] || { echo "skipped: PyTorch is not installed"; exit 77; }
+python=${library%%/lib/python*}/bin/python3
+
+# --- the converter itself
+
+expect 0 "$python" -W ignore "$here/onnx_to_torch_test.py" "$dir/empty"
+rm -f "$dir"/empty/*
+
+# --- PyTorch to ONNX
+
+clean() { [ -z "$(ls -A "$dir/new" | grep -v "$1")" ] || fail "left: $(ls -A "$dir/new")"; }
+mkdir "$dir/new"
+new=$dir/new
+expect 0 convert "$model:make_model" --dynamic-batch -o "$new/m.onnx"
+in_out "opset 20, torch.onnx.export, dynamo, torch"
+in_out "[batch,3,8,8]"
+in_out "error: max"
+in_out "on 5 sets of inputs"
+in_err "comparing outputs for seeded inputs, batch 3"
+clean '^m.onnx$'
+cp "$new/m.onnx" "$dir/kept.onnx"
+
+# It says how it was made, and nothing of where.
+"$python" - "$new/m.onnx" "$(sha256sum "$model" | cut -d' ' -f1)" >"$dir/out" 2>"$dir/err" <<'PY' || fail notes
+import sys, onnx
+model = onnx.load(sys.argv[1])
+onnx.checker.check_model(model)
+notes = {entry.key: entry.value for entry in model.metadata_props}
+assert notes["wattle.convert.source"] == "model.py:make_model", notes
+assert notes["wattle.convert.sha256"] == sys.argv[2], notes
+assert "onnxscript" in notes["wattle.convert.versions"], notes
+assert 0 <= float(notes["wattle.convert.max_rel_error"]) < 1e-5, notes
+assert notes["wattle.convert.error.score"].startswith("max "), notes
+assert notes["wattle.input.ids"] == "uniform 1 9", notes
+assert model.opset_import[0].version == 20
+assert [value.name for value in model.graph.input] == ["image", "ids"]
+assert [value.name for value in model.graph.output] == ["score", "total"]
+assert not any(node.metadata_props or node.doc_string for node in model.graph.node)
+assert b"/" + b"fixtures" not in open(sys.argv[1], "rb").read()
+PY
+expect 0 "$wattle" run "$new/m.onnx" -r builtin --blocks 1 --duration 50ms --warmup 20ms -b 2 --dry-run
+
+# What is there is not lost.
+expect 2 convert "$model:make_model" -o "$new/m.onnx"
+in_err "is there already"
+in_err "--force"
+cmp -s "$new/m.onnx" "$dir/kept.onnx" || fail "the file was touched"
+expect 0 convert "$model:make_model" -f --exporter torchscript --opset 17 -q -o "$new/m.onnx"
+in_out "opset 17, torch.onnx.export, TorchScript"
+cmp -s "$new/m.onnx" "$dir/kept.onnx" && fail "the file was not replaced"
+clean '^m.onnx$'
+
+# Traced, it goes one way for ever; and a random one has no outputs to agree with.
+expect 5 convert "$model:make_sign" --exporter torchscript -o "$new/s.onnx"
+in_err "outputs differ for"
+in_err "the reference has"
+in_err "input ids has no effect"
+expect 5 convert "$model:make_random" -o "$new/s.onnx"
+in_err "gives other outputs for the same inputs"
+no_out
+clean '^m.onnx$'
+
+# In words: with the place in the user's file, or what to do.
+expect 1 convert "$model:make_sign" -o "$new/s.onnx"
+in_err "decides by the values of its inputs, at model.py:28"
+in_err "--exporter torchscript"
+expect 1 convert "$model:make_singular" -o "$new/s.onnx"
+in_err "ONNX has nothing for operator aten."
+expect 1 convert "$model:make_fixed" --dynamic-batch -o "$new/s.onnx"
+in_err "does not take any batch"
+in_err "without --dynamic-batch"
+expect 1 convert "$model:make_failing" -o "$new/s.onnx"
+in_err "forward() fails on the example inputs"
+in_err "model.py:38: RuntimeError"
+expect 1 convert "$model:make_error" -o "$new/s.onnx"
+in_err "model.py:80: ValueError: no weights here"
+expect 1 convert "$model:make_model" -o "$dir/none/s.onnx"
+in_err "cannot write to folder"
+clean '^m.onnx$'
+
+# Interrupted, nothing is left.
+set -m
+"$wattle" convert "$model:make_model" -o "$new/s.onnx" >"$dir/out" 2>"$dir/err" </dev/null &
+pid=$!
+until grep -q 'exporting' "$dir/err"; do sleep 0.1; kill -0 $pid 2>/dev/null || fail "ended"; done
+kill -INT $pid
+wait $pid
+[ $? -eq 130 ] || fail "interrupted, but not 130"
+no_out
+clean '^m.onnx$'
+
+# --- ONNX to PyTorch, and back again
+
+expect 0 convert "$dir/kept.onnx" --dynamic-batch -q -o "$new/m.pt2"
+in_out "onnx2torch"
+in_out "[batch,3,8,8]"
+"$python" - "$new/m.pt2" >"$dir/note.json" 2>"$dir/err" <<'PY' || fail "not an exported program"
+import sys, torch
+notes = {"wattle.json": ""}
+program = torch.export.load(sys.argv[1], extra_files=notes)
+outputs = program.module()(torch.zeros(7, 3, 8, 8), torch.zeros(7, 6, dtype=torch.int64))
+assert [tuple(x.shape) for x in outputs] == [(7, 5), (7,)]
+print(notes["wattle.json"])
+PY
+json "$dir/note.json" '.form == "converted" and .max_rel_error < 1e-5 and
+    (.how | startswith("onnx2torch ")) and .outputs[1] ==
+    {"name": "total", "type": "float32", "shape": [null]} and .inputs[1].name == "ids"'
+expect 0 convert "$new/m.pt2" --opset 18 --external-data -q -o "$new/back.onnx"
+in_out "[batch,3,8,8]"
+expect 2 convert "$new/m.pt2" -o "$new/m.pt2" -f
+in_err "is PyTorch's already"
+expect 1 convert "$root/tests/fixtures/onnx/sequence.onnx" -o "$new/s.pt2"
+in_err "of the ONNX file is no tensor"
+clean '^m.onnx$\|^m.pt2$\|^back.onnx$'
