@@ -74,25 +74,10 @@ class Converter:
                 request["batch"] = batch_to_try(request["model"])
             if kind == "onnx" and self.request.get("dynamic_batch"):
                 request["batch"] = EXPORT_BATCH
-            built = self.build_told(request)
+            built = module.build(request)
         if not built.examples:
             raise module.Refused("unsupported", "the model has no inputs that are tensors")
         return self.deterministic(built)
-
-    def build_told(self, request: dict) -> Any:
-        """A first run that fails is told with the line of the user's file."""
-        import pytorch_module as module
-
-        try:
-            return module.build(request)
-        except (module.Refused, MemoryError, KeyboardInterrupt):
-            raise
-        except Exception as error:
-            if request["format"] != "python":
-                raise
-            path = request["model"].rpartition(":")[0]
-            raise module.Refused("unsupported", "forward() fails on the example inputs: "
-                                 + module.in_file(path, error)) from error
 
     def deterministic(self, built: Any) -> Any:
         from pytorch_module import Refused

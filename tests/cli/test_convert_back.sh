@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# wattle convert from ONNX to PyTorch and back; the operators, against ONNX's own reference.
+. "$(dirname "$0")/lib.sh"
+
+use_installed
+library=$("$wattle" runtimes | sed -n '/^pytorch /,/^[a-z]/s/^ *\(\/.*libtorch_cpu.so\)$/\1/p' | head -1)
+[ -n "$library" ] || { echo "skipped: PyTorch is not installed"; exit 77; }
+python=${library%%/lib/python*}/bin/python3
+mkdir "$dir/new"
+new=$dir/new
+clean() { [ -z "$(ls -A "$dir/new" | grep -v "$1")" ] || fail "left: $(ls -A "$dir/new")"; }
+convert() { "$wattle" convert "$@"; }
+
+expect 0 "$python" -W ignore "$here/onnx_to_torch_test.py" "$new"
+rm -f "$new"/*
+expect 0 convert "$root/tests/fixtures/pytorch/model.py:make_model" --dynamic-batch -q -o "$dir/kept.onnx"
+expect 0 convert "$dir/kept.onnx" --dynamic-batch -q -o "$new/m.pt2"
+in_out "onnx2torch"
+in_out "[batch,3,8,8]"
+"$python" - "$new/m.pt2" >"$dir/note.json" 2>"$dir/err" <<'PY' || fail "not an exported program"
+import sys, torch
+notes = {"wattle.json": ""}
+program = torch.export.load(sys.argv[1], extra_files=notes)
+outputs = program.module()(torch.zeros(7, 3, 8, 8), torch.zeros(7, 6, dtype=torch.int64))
+assert [tuple(x.shape) for x in outputs] == [(7, 5), (7,)]
+print(notes["wattle.json"])
+PY
+json "$dir/note.json" '.form == "converted" and .max_rel_error < 1e-5 and
+    (.how | startswith("onnx2torch ")) and .outputs[1] ==
+    {"name": "total", "type": "float32", "shape": [null]} and .inputs[1].name == "ids"'
+expect 0 convert "$new/m.pt2" --opset 18 --external-data -q -o "$new/back.onnx"
+in_out "[batch,3,8,8]"
+expect 2 convert "$new/m.pt2" -o "$new/m.pt2" -f
+in_err "is PyTorch's already"
+expect 1 convert "$root/tests/fixtures/onnx/sequence.onnx" -o "$new/s.pt2"
+in_err "of the ONNX file is no tensor"
+clean '^m.pt2$\|^back.onnx$'
