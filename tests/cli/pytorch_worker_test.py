@@ -148,6 +148,15 @@ class PytorchTest(unittest.TestCase):
         self.assertGreaterEqual(settings["graphs"], 1)
         self.assertGreater(settings["compile_s"], 0)
         self.check_values(self.results(w))
+        self.refused(w.ask("load"), "usage", "already")
+        with open(self.file, encoding="ascii") as file:
+            text = file.read().replace("def forward(self, image", "@torch.compiler.disable\n"
+                                       "    def forward(self, image")
+        path = os.path.join(self.folder, "opaque.py")
+        with open(path, "w", encoding="ascii") as file:
+            file.write(text)
+        self.refused(self.load(self.start(), variant="compile", model=f"{path}:make_model"),
+                     "unsupported", "nothing in this model")
 
     def test_devices_share_a_batch(self):
         """Two CPUs in place of GPUs: what is split, and joined again."""

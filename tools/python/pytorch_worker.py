@@ -100,6 +100,9 @@ class Model:
             self.compile()
         self.record(request)
         functions = {} if self.is_cuda else {"infer": self.infer_one, "bind": None}
+        for replica in self.replicas: # memory that a run does not need
+            replica.built = replica.built._replace(examples=())
+            replica.inputs = replica.inputs if self.is_cuda else []
         return functions | {
             "inputs": self.whole, "outputs": self.outputs(), "runtime": "pytorch",
             "version": torch.__version__, "library": library(),
@@ -132,6 +135,9 @@ class Model:
         counters = torch._dynamo.utils.counters
         self.settings["graphs"] = counters["stats"]["unique_graphs"]
         self.settings["graph_breaks"] = sum(counters["graph_break"].values())
+        if not self.settings["graphs"]:
+            raise Refused("torch.compile found nothing in this model that it can compile",
+                          hint="measure pytorch:eager")
 
     def sizes(self) -> list[int]:
         return [replica.batch for replica in self.replicas]
