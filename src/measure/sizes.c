@@ -29,10 +29,24 @@ static int same_symbol(const char *a, const char *b)
 
 /* --- the batch -------------------------------------------------------------------------------- */
 
-/* What exporters and people call it. */
-static int means_batch(const char *symbol)
+/* What exporters and people call it; not an expression with it. */
+static int says_batch(const char *symbol)
 {
-    return !strcasecmp(symbol, "n") || !strcasecmp(symbol, "b") || strcasestr(symbol, "batch");
+    return strcasestr(symbol, "batch") && !strpbrk(symbol, "*+/() ");
+}
+
+static int is_short_for_batch(const char *symbol)
+{
+    return !strcasecmp(symbol, "n") || !strcasecmp(symbol, "b");
+}
+
+static int means_sequence(const char *symbol)
+{
+    static const char *const parts[] = {"seq", "time", "len", "step", "frame"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (strcasestr(symbol, parts[i]))
+            return 1;
+    return strlen(symbol) == 1 && strchr("STLstl", *symbol);
 }
 
 /* The one symbol of those looked at: different ones are none. */
@@ -48,24 +62,40 @@ static void note_symbol(struct only *o, const char *symbol)
     o->differ |= strcmp(o->symbol, symbol) != 0;
 }
 
-/* The only dimension that is named like a batch, wherever it stands (an input may begin with a
- * sequence), or else the symbol that all first sizes share. */
+/* The names that the inputs' dimensions have. */
+struct symbols {
+    struct only first;    /* of first sizes */
+    struct only batch;    /* called batch, or, as a first size, in short */
+    struct only elsewhere;  /* called so in short, further back */
+    int has_sequence;     /* a first size is called like one */
+};
+
+static void note_dim(struct symbols *all, const char *symbol, int axis)
+{
+    int is_short = is_short_for_batch(symbol);
+    if (axis == 0) {
+        note_symbol(&all->first, symbol);
+        all->has_sequence |= means_sequence(symbol);
+    }
+    if (says_batch(symbol) || (axis == 0 && is_short))
+        note_symbol(&all->batch, symbol);
+    else if (is_short)
+        note_symbol(&all->elsewhere, symbol);
+}
+
+/* The only dimension that is named like a batch (behind a sequence, "N" is one too), or else the
+ * symbol that all first sizes share. */
 static const char *find_batch_symbol(const struct onnx_model *m)
 {
-    struct only named = {0}, first = {0};
+    struct symbols all = {0};
     for (size_t i = 0; i < m->input_count; i++)
-        for (int axis = 0; axis < m->inputs[i].rank; axis++) {
-            const struct onnx_dim *d = &m->inputs[i].dims[axis];
-            if (!is_named(d))
-                continue;
-            if (means_batch(d->symbol))
-                note_symbol(&named, d->symbol);
-            if (axis == 0)
-                note_symbol(&first, d->symbol);
-        }
-    if (named.symbol && !named.differ)
-        return named.symbol;
-    return first.differ ? NULL : first.symbol;
+        for (int axis = 0; axis < m->inputs[i].rank; axis++)
+            if (is_named(&m->inputs[i].dims[axis]))
+                note_dim(&all, m->inputs[i].dims[axis].symbol, axis);
+    const struct only *named = all.batch.symbol || !all.has_sequence ? &all.batch : &all.elsewhere;
+    if (named->symbol && !named->differ)
+        return named->symbol;
+    return all.first.differ ? NULL : all.first.symbol;
 }
 
 /* A first size is the batch unless it has a name and another dimension is known to be it. */
@@ -108,6 +138,7 @@ static int64_t look_at_inputs(struct sizes *s)
             if (!is_batch_axis(s, &input->dims[axis], axis))
                 continue;
             s->has_free_batch = 1;
+            s->batch_comes_first |= axis == 0;
             asked = asked < 0 ? asked_size(s, i, axis) : asked;
         }
         int64_t first = input->rank > 1 ? known_size(s, &input->dims[0]) : -1;
@@ -202,6 +233,8 @@ static int size_symbol(struct sizes *s, const struct input_rule *r, const struct
         return size_batch(s, r, symbol, axis, wanted, out, e);
     const struct plan_dim *known = find_dim(s->plan->dims, s->plan->dim_count, symbol);
     *out = wanted >= 0 ? wanted : known ? known->value : suggested_size(s->model, symbol);
+    if (*out < 0 && axis == 0 && s->batch_comes_first && !means_sequence(symbol))
+        *out = s->plan->batch; /* exporters name each input's batch anew */
     if (*out >= 0)
         return 0;
     error_set(e, ERROR_USAGE, "model '%s': dimension '%s' of input '%s' has no size",

@@ -13,6 +13,7 @@ struct sizes {
     const struct data *data;       /* of --input; NULL: none */
     const char *batch_symbol;      /* the dimension that is the batch; NULL: each first one without
                                       a size of its own */
+    int batch_comes_first;         /* in some input, and its size is free */
     int has_free_batch;            /* some input's batch is not fixed by the file */
     int64_t fixed_batch;           /* the known first size of all inputs of two and more; 0: they
                                       differ */
