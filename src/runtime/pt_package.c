@@ -166,7 +166,7 @@ static int parse(const struct text *text, const char *name, json_t **out, struct
 {
     json_error_t where;
     *out = json_loadb(text->bytes, text->size, JSON_REJECT_DUPLICATES, &where);
-    if (!*out && json_error_code(&where) == json_error_out_of_memory)
+    if (!*out && !where.text[0]) /* jansson says nothing when it has no memory */
         return error_memory(e);
     if (json_is_object(*out))
         return 0;

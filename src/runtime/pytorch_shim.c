@@ -144,8 +144,8 @@ static int run_compiler(const char *torch, const char *source, const char *out,
         snprintf(f->link, sizeof f->link, "-L%s/lib", torch);
         snprintf(f->run_path, sizeof f->run_path, "-Wl,-rpath,%s/lib", torch);
         const char *const argv[] = {"timeout", "-k", "5", TIMEOUT_S, "g++", "-std=c++20", "-O2",
-                                    "-shared", "-fPIC", "-w", source, "-o", out, f->include, f->api,
-                                    f->link, "-ltorch_cpu", "-lc10", f->run_path, NULL};
+                                    "-shared", "-fPIC", "-w", "-Wfatal-errors", source, "-o", out, f->include,
+                                    f->api, f->link, "-ltorch_cpu", "-lc10", f->run_path, NULL};
         struct install_options silent = {.interrupted = o->interrupted};
         code = explain(command_run_locked(argv, &silent, lock, output, e), output, e);
     }
