@@ -8,9 +8,10 @@
 
 /* libgomp's idle threads look GOMP_SPINCOUNT times for work before they sleep. Without any spinning
  * each of the 50 or so parallel regions of one inference pays for waking a thread; with the default
- * a core stays busy for milliseconds after a request. "short" is this many looks, about 0.25 ms: they
- * bridge the serial part between two layers and are over before the next request. bench/SPEED.md has
- * figures. Threads are not bound to CPUs (OMP_PROC_BIND), because no other runtime's are by default. */
+ * a core stays busy for milliseconds after a request. "short" is this many looks, about 0.25 ms:
+ * they bridge the serial part between two layers and are over before the next request.
+ * bench/SPEED.md has figures. Threads are not bound to CPUs (OMP_PROC_BIND), because no other
+ * runtime's are by default. */
 #define SPIN_COUNT_BETWEEN_LAYERS "10000"
 /* One look (a load and a pause instruction) takes 10 to 40 ns on the x86 cores of the last years,
  * 25 measured on an AMD Zen 3: it turns a wish in microseconds into a count, which is recorded. */
@@ -27,7 +28,8 @@ static int spin_count(const char *spin, char text[24], struct error *e)
     }
     if (!strcmp(spin, "default"))
         return 0;
-    int code = text_to_int(spin, "spin (short, off, default or microseconds)", 0, SPIN_MAX_US, &us, e);
+    int code = text_to_int(spin, "spin (short, off, default or microseconds)", 0, SPIN_MAX_US,
+                           &us, e);
     if (!code)
         snprintf(text, 24, "%lld", (long long)us * 1000 / SPIN_LOOK_NS);
     return code;

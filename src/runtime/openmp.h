@@ -1,5 +1,5 @@
-/* openmp.h: the OpenMP threads (GNU's libgomp) of the runtimes that have them: how many there are and
- * how long they spin is in the environment, before the runtime is loaded. */
+/* openmp.h: the OpenMP threads (GNU's libgomp) of the runtimes that have them: how many there are
+ * and how long they spin is in the environment, before the runtime is loaded. */
 #ifndef WATTLE_RUNTIME_OPENMP_H
 #define WATTLE_RUNTIME_OPENMP_H
 

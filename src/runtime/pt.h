@@ -100,8 +100,8 @@ int pt_run(struct pt *p, struct error *e);
 const void *pt_run_output(struct pt *p, size_t index, struct adapter_tensor *tensor);
 void pt_run_release(struct pt *p);
 
-/* pt_settings.c: threads, denormals and gradients set before the model is loaded; and what is really
- * set, read back. */
+/* pt_settings.c: threads, denormals and gradients set before the model is loaded; and what is
+ * really set, read back. */
 int pt_settings_apply(struct pt *p, const struct adapter_request *r, struct error *e);
 int pt_settings_make(struct pt *p, const struct adapter_request *r, struct error *e);
 

@@ -96,8 +96,8 @@ static int check_metadata(struct pt *p, const struct pt_package *package,
 static int check_members(const struct pt_members *m, struct error *e)
 {
     if (m->pickled_weights) {
-        error_set(e, ERROR_UNSUPPORTED, "the package keeps its weights as Python objects, which only "
-                  "Python reads");
+        error_set(e, ERROR_UNSUPPORTED, "the package keeps its weights as Python objects, which "
+                  "only Python reads");
         return error_hint(e, "leave out package_constants_on_disk_format, or make it "
                           "\"binary_blob\"");
     }
@@ -154,8 +154,8 @@ static int load_blob(struct pt *p, const struct program *f, const struct pt_pack
         return code;
     void *blob = MAP_FAILED;
     if (bytes != wanted)
-        code = error_set(e, ERROR_FORMAT, "the package's weights have %llu bytes, its program wants "
-                         "%llu", (unsigned long long)bytes, (unsigned long long)wanted);
+        code = error_set(e, ERROR_FORMAT, "the package's weights have %llu bytes, its program "
+                         "wants %llu", (unsigned long long)bytes, (unsigned long long)wanted);
     else if (bytes && (blob = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0)) == MAP_FAILED)
         code = error_memory(e);
     if (!code && bytes && f->update_from_blob(p->model, blob)) /* copies them */

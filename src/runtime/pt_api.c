@@ -103,12 +103,14 @@ static int open_cuda(struct pt_api *api, const char *library, struct error *e)
     if (!handle) {
         const char *why = dlerror();
         int absent = why && strstr(why, "libtorch_cuda.so: cannot open shared object file");
-        error_set(e, ERROR_UNSUPPORTED, absent ? "provider cuda: this PyTorch is a build for the CPU "
-                  "(no libtorch_cuda.so beside '%.200s')" : "provider cuda: cannot load '%.200s'",
-                  absent ? library : path);
-        return absent ? error_hint(e, "wattle runtimes link takes a virtual environment that has "
-                                   "PyTorch for CUDA")
-                      : error_hint(e, "%s", why ? why : "");
+        if (!absent) {
+            error_set(e, ERROR_UNSUPPORTED, "provider cuda: cannot load '%.200s'", path);
+            return error_hint(e, "%s", why ? why : "");
+        }
+        error_set(e, ERROR_UNSUPPORTED, "provider cuda: this PyTorch is a build for the CPU (no "
+                  "libtorch_cuda.so beside '%.200s')", library);
+        return error_hint(e, "wattle runtimes link takes a virtual environment that has PyTorch "
+                          "for CUDA");
     }
     void *symbol = dlsym(handle, "torch_cuda_stream_synchronize");
     memcpy(&api->synchronize, &symbol, sizeof symbol);
@@ -131,7 +133,8 @@ int pt_api_open(struct pt_api *api, const char *library, int cuda, struct error 
     return cuda ? open_cuda(api, library, e) : 0;
 }
 
-/* Lines that only say where in PyTorch's source a thing was thrown, or that it was, are left out. */
+/* Lines that only say where in PyTorch's source a thing was thrown, or that it was, are left
+ * out. */
 static int says_something(const char *line, size_t size)
 {
     static const char *const noise[] = {"Exception raised from", "frame #", "Error in dlopen"};

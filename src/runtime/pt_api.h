@@ -1,9 +1,9 @@
-/* pt_api.h: the part of PyTorch's C interface that wattle uses, declared by us and resolved from the
- * libtorch_cpu.so a user has: no header of PyTorch is needed to build wattle. A result of int32_t is
- * a status unless the comment says otherwise, and 0 is success.
+/* pt_api.h: the part of PyTorch's C interface that wattle uses, declared by us and resolved from
+ * the libtorch_cpu.so a user has: no header of PyTorch is needed to build wattle. A result of
+ * int32_t is a status unless the comment says otherwise, and 0 is success.
  *
- * Threads have no C function, so four functions of C++ are called by their mangled names; none takes
- * or gives more than an int, and none of them throws as they are used here.
+ * Threads have no C function, so four functions of C++ are called by their mangled names; none
+ * takes or gives more than an int, and none of them throws as they are used here.
  */
 #ifndef WATTLE_RUNTIME_PT_API_H
 #define WATTLE_RUNTIME_PT_API_H
@@ -55,7 +55,8 @@ struct pt_type {
     size_t bytes;
 };
 
-/* Loads the library, and with `cuda` the one for CUDA beside it. ERROR_UNSUPPORTED with a reason. */
+/* Loads the library, and with `cuda` the one for CUDA beside it. ERROR_UNSUPPORTED with a
+ * reason. */
 int pt_api_open(struct pt_api *api, const char *library, int cuda, struct error *e);
 
 /* "<format>: <PyTorch's own words>"; extra is what else it said, or NULL. Returns the code. */

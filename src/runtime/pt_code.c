@@ -1,7 +1,7 @@
-/* pt_code.c: looks through x86-64 machine code for EVEX, the encoding of AVX-512, which is an illegal
- * instruction on CPUs without it. The byte 0x62 means that only where an instruction's opcode begins,
- * so instructions are followed by their length: what compilers put into code sections is instructions
- * from the first byte to the last.
+/* pt_code.c: looks through x86-64 machine code for EVEX, the encoding of AVX-512, which is an
+ * illegal instruction on CPUs without it. The byte 0x62 means that only where an instruction's
+ * opcode begins, so instructions are followed by their length: what compilers put into code
+ * sections is instructions from the first byte to the last.
  */
 #include "runtime/pt_isa.h"
 

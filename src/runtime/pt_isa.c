@@ -88,8 +88,8 @@ static int check_machine(const char *machine, struct error *e)
     struct utsname here;
     if (uname(&here) || !strcmp(machine, here.machine))
         return 0;
-    return error_set(e, ERROR_UNSUPPORTED, "the package was built for machine %.40s, this one is %s",
-                     machine, here.machine);
+    return error_set(e, ERROR_UNSUPPORTED, "the package was built for machine %.40s, this one is "
+                     "%s", machine, here.machine);
 }
 
 static const char *text_of(json_t *metadata, const char *name)

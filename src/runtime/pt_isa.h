@@ -8,8 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Holds what the package says it was built for (AOTI_MACHINE, AOTI_CPU_ISA, AOTI_DEVICE_KEY) against
- * this machine and the provider. */
+/* Holds what the package says it was built for (AOTI_MACHINE, AOTI_CPU_ISA, AOTI_DEVICE_KEY)
+ * against this machine and the provider. */
 int pt_isa_check(json_t *metadata, const char *provider, struct error *e);
 
 /* What a package says of itself can be wrong: the compiler's -march is set apart from it. So where
@@ -17,8 +17,8 @@ int pt_isa_check(json_t *metadata, const char *provider, struct error *e);
  * that descriptor. *checked tells for the record what was done. */
 int pt_isa_check_code(int fd, size_t bytes, const char *isa, const char **checked, struct error *e);
 
-/* How many instructions of AVX-512's encoding (EVEX) are in x86-64 code, all of it; -1 when it cannot
- * be followed from instruction to instruction. */
+/* How many instructions of AVX-512's encoding (EVEX) are in x86-64 code, all of it; -1 when it
+ * cannot be followed from instruction to instruction. */
 long pt_isa_count_evex(const uint8_t *code, size_t size);
 /* The same of all executable sections of an ELF file; -1 also when it is none, or another CPU's. */
 long pt_isa_count_program(const uint8_t *elf, size_t size);

@@ -27,8 +27,8 @@ static int read_device(struct pt *p, const struct adapter_request *r, struct err
     int64_t device = 0;
     p->is_cuda = !strcmp(r->provider, "cuda");
     if (r->device_count > 1)
-        return error_set(e, ERROR_UNSUPPORTED, "pytorch:%s runs on one device, not on %zu", r->variant,
-                         r->device_count);
+        return error_set(e, ERROR_UNSUPPORTED, "pytorch:%s runs on one device, not on %zu",
+                         r->variant, r->device_count);
     int code = r->device_count && p->is_cuda
                    ? text_to_int(r->devices[0], "device", 0, DEVICE_MAX, &device, e)
                    : 0;

@@ -247,7 +247,8 @@ static const char *file_of(const struct pt_package *p, const char *name, char mo
         return NULL;
     name += root + sizeof folder - 1;
     size_t size = strcspn(name, "/");
-    if (!size || size >= MODEL_MAX || !name[size] || !name[size + 1] || strchr(name + size + 1, '/'))
+    if (!size || size >= MODEL_MAX || !name[size] || !name[size + 1] ||
+        strchr(name + size + 1, '/'))
         return NULL;
     snprintf(model, MODEL_MAX, "%.*s", (int)size, name);
     return name + size + 1;

@@ -1,7 +1,7 @@
 /* pt_run.c: one inference. An input tensor over the caller's memory is made for each run, because a
- * run takes it over; outputs are PyTorch's own, freed when the next run begins, as in a program that
- * keeps the last result. What makes an output readable (a copy off the device, or into rows) happens
- * when it is asked for.
+ * run takes it over; outputs are PyTorch's own, freed when the next run begins, as in a program
+ * that keeps the last result. What makes an output readable (a copy off the device, or into rows)
+ * happens when it is asked for.
  *
  * On a device an input is copied when it is bound, outside the latency but inside the energy.
  */

@@ -50,8 +50,9 @@ static int open_shim(struct pt *p, struct shim *s, const char *library, struct e
 
 static int mode_of(const char *variant)
 {
-    return !strcmp(variant, "torchscript-frozen") ? 1 : !strcmp(variant, "torchscript-optimized") ? 2
-                                                                                                 : 0;
+    if (!strcmp(variant, "torchscript-frozen"))
+        return 1;
+    return !strcmp(variant, "torchscript-optimized") ? 2 : 0;
 }
 
 static size_t described(const struct pt *p, const char *member)

@@ -1,6 +1,7 @@
 /* pt_tensor.c: what goes in and comes out. Compiled packages and TorchScript tell neither types nor
  * shapes, and a package not even the names its author used: what wattle prepared carries a
- * description (prepare.h); of what others made, the user tells the inputs, and a run the outputs. */
+ * description (prepare.h); of what others made, the user tells the inputs, and a run the
+ * outputs. */
 #include "runtime/adapters.h"
 #include "runtime/pt.h"
 
@@ -60,7 +61,8 @@ static int set_type(struct adapter_tensor *t, const char *name, struct error *e)
 
 static int wrong(const char *role, size_t index, const char *why, struct error *e)
 {
-    return error_set(e, ERROR_FORMAT, "extra/wattle.json of the model: %s %zu %s", role, index, why);
+    return error_set(e, ERROR_FORMAT, "extra/wattle.json of the model: %s %zu %s", role, index,
+                     why);
 }
 
 /* Sizes that are not fixed become -1. */
@@ -93,13 +95,13 @@ static int read_item(struct pt *p, json_t *item, struct adapter_tensor *t, const
     return code ? code : read_sizes(json_object_get(item, "shape"), t, role, index, e);
 }
 
-static int read_list(struct pt *p, const char *role, const char *member, struct adapter_tensor *list,
-                     size_t count, struct error *e)
+static int read_list(struct pt *p, const char *role, const char *member,
+                     struct adapter_tensor *list, size_t count, struct error *e)
 {
     json_t *items = json_object_get(p->description, member);
     if (!json_is_array(items) || json_array_size(items) != count)
-        return error_set(e, ERROR_FORMAT, "extra/wattle.json of the model tells of %zu %ss, its code "
-                         "has %zu", json_array_size(items), role, count);
+        return error_set(e, ERROR_FORMAT, "extra/wattle.json of the model tells of %zu %ss, its "
+                         "code has %zu", json_array_size(items), role, count);
     int code = 0;
     for (size_t i = 0; !code && i < count; i++)
         code = read_item(p, json_array_get(items, i), &list[i], role, i, e);

@@ -118,7 +118,8 @@ static int load(const struct adapter_request *r, void **state, struct adapter_lo
                 struct error *e)
 {
     if (is_python(r))
-        return error_set(e, ERROR_UNSUPPORTED, "pytorch:%s runs in a worker of its own", r->variant);
+        return error_set(e, ERROR_UNSUPPORTED, "pytorch:%s runs in a worker of its own",
+                         r->variant);
     struct pt *p = calloc(1, sizeof *p);
     if (!p)
         return error_memory(e);

@@ -122,10 +122,10 @@ static int explain(int code, const struct command_output *output, struct error *
     if (code != ERROR_CRASH)
         return code;
     if (strstr(e->text, "exit status 124"))
-        return error_set(e, ERROR_TIMEOUT, "compiling the interface to TorchScript took longer than "
-                         TIMEOUT_S " s");
-    return error_set(e, ERROR_UNSUPPORTED, "cannot compile the interface to TorchScript against this "
-                     "PyTorch: %s", first_complaint(output->tail, words));
+        return error_set(e, ERROR_TIMEOUT, "compiling the interface to TorchScript took longer "
+                         "than " TIMEOUT_S " s");
+    return error_set(e, ERROR_UNSUPPORTED, "cannot compile the interface to TorchScript against "
+                     "this PyTorch: %s", first_complaint(output->tail, words));
 }
 
 struct flags {
@@ -144,8 +144,9 @@ static int run_compiler(const char *torch, const char *source, const char *out,
         snprintf(f->link, sizeof f->link, "-L%s/lib", torch);
         snprintf(f->run_path, sizeof f->run_path, "-Wl,-rpath,%s/lib", torch);
         const char *const argv[] = {"timeout", "-k", "5", TIMEOUT_S, "g++", "-std=c++20", "-O2",
-                                    "-shared", "-fPIC", "-w", "-Wfatal-errors", source, "-o", out, f->include,
-                                    f->api, f->link, "-ltorch_cpu", "-lc10", f->run_path, NULL};
+                                    "-shared", "-fPIC", "-w", "-Wfatal-errors", source, "-o",
+                                    out, f->include, f->api, f->link, "-ltorch_cpu", "-lc10",
+                                    f->run_path, NULL};
         struct install_options silent = {.interrupted = o->interrupted};
         code = explain(command_run_locked(argv, &silent, lock, output, e), output, e);
     }
@@ -160,7 +161,8 @@ static int check_headers(const char *torch, struct error *e)
     int code = file_join(path, torch, "include/torch/script.h", e);
     if (code || !access(path, R_OK))
         return code;
-    error_set(e, ERROR_UNSUPPORTED, "TorchScript needs PyTorch's headers: there is no '%.300s'", path);
+    error_set(e, ERROR_UNSUPPORTED, "TorchScript needs PyTorch's headers: there is no '%.300s'",
+              path);
     return error_hint(e, "the packages for Python have them: wattle runtimes install pytorch");
 }
 

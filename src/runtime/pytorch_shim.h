@@ -1,5 +1,5 @@
-/* pytorch_shim.h: the C interface to TorchScript, tools/shim/pytorch.cpp, compiled by g++ against an
- * installation of PyTorch the first time it is needed, and kept under $WATTLE_HOME/shims. */
+/* pytorch_shim.h: the C interface to TorchScript, tools/shim/pytorch.cpp, compiled by g++ against
+ * an installation of PyTorch the first time it is needed, and kept under $WATTLE_HOME/shims. */
 #ifndef WATTLE_RUNTIME_PYTORCH_SHIM_H
 #define WATTLE_RUNTIME_PYTORCH_SHIM_H
 

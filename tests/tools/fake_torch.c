@@ -1,5 +1,5 @@
-/* fake_torch.c: what wattle calls of PyTorch, for tests of what a real one cannot be made to do. Built
- * four ways:
+/* fake_torch.c: what wattle calls of PyTorch, for tests of what a real one cannot be made to do.
+ * Built four ways:
  *
  *     cc -shared -fPIC -Wl,-soname,libtorch_cpu.so   the library
  *     ... -DPROGRAM libtorch_cpu.so                   a package's program: y = 2 x, z = x + 1
@@ -8,11 +8,11 @@
  *
  * and with -DOMIT each lacks a function. What it does is in the environment, read at each call:
  *
- *     FAKE_TORCH_FAIL      function that fails            FAKE_TORCH_VERSION  as of aoti_torch_abi_version
+ *     FAKE_TORCH_FAIL      function that fails            FAKE_TORCH_VERSION  of the interface
  *     FAKE_TORCH_THREADS   what set_num_threads makes     FAKE_TORCH_TYPE     number of y's type
  *     FAKE_TORCH_STRIDED   y is not in rows               FAKE_TORCH_OUTPUTS  how many (2)
  *     FAKE_TORCH_WEIGHTS   how many are missing           FAKE_TORCH_BLOB     bytes wanted of them
- *     FAKE_TORCH_FAULT     an illegal instruction in a run FAKE_TORCH_UNTOLD   outputs are not counted
+ *     FAKE_TORCH_FAULT     an illegal instruction         FAKE_TORCH_UNTOLD   outputs not counted
  *
  * fake_torch_live counts tensors and models that were made and not freed, fake_torch_copies copies.
  */
@@ -111,7 +111,8 @@ API int32_t aoti_torch_empty_strided(int64_t rank, const int64_t *dims, const in
     for (int64_t i = 0; i < rank; i++)
         count *= (size_t)dims[i];
     void *data = calloc(count + 1, 8);
-    if (aoti_torch_create_tensor_from_blob(data, rank, dims, strides, 0, type, device, index, out)) {
+    if (aoti_torch_create_tensor_from_blob(data, rank, dims, strides, 0, type, device, index,
+                                           out)) {
         free(data);
         return 1;
     }

@@ -10,8 +10,10 @@
 
 #define PT_META "{\"AOTI_DEVICE_KEY\":\"cpu\",\"AOTI_PLATFORM\":\"linux\",\"AOTI_CPU_ISA\":\"\"}"
 #define PT_DESCRIPTION                                                                             \
-    "{\"schema\":1,\"form\":\"native\",\"how\":\"by hand\",\"torch\":\"2.13.0\",\"inputs\":[{\"name\":\"x\","  \
-    "\"type\":\"float32\",\"shape\":[2,3]}],\"outputs\":[{\"name\":\"y\",\"type\":\"float32\",\"shape\":[2,3]},"   \
+    "{\"schema\":1,\"form\":\"native\",\"how\":\"by hand\",\"torch\":\"2.13.0\","                  \
+    "\"inputs\":[{\"name\":\"x\","                                                                 \
+    "\"type\":\"float32\",\"shape\":[2,3]}],\"outputs\":["                                         \
+    "{\"name\":\"y\",\"type\":\"float32\",\"shape\":[2,3]},"                                       \
     "{\"name\":\"z\",\"type\":\"float32\",\"shape\":[null,3]}]}"
 #define PT_MODEL "p/data/aotinductor/model/"
 

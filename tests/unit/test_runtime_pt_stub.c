@@ -248,9 +248,9 @@ static void shapes_asked_for(void **context)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[512];
         struct trip t;
-        snprintf(text, sizeof text, "{\"inputs\":[{\"name\":\"x\",\"type\":\"float32\",\"shape\":%s}],"
-                 "\"outputs\":[{\"name\":\"y\",\"type\":\"float32\",\"shape\":[2,3]},{\"name\":\"z\","
-                 "\"type\":\"float32\",\"shape\":[]}]}", cases[i].shape);
+        snprintf(text, sizeof text, "{\"inputs\":[{\"name\":\"x\",\"type\":\"float32\",\"shape\":%s"
+                 "}],\"outputs\":[{\"name\":\"y\",\"type\":\"float32\",\"shape\":[2,3]},"
+                 "{\"name\":\"z\",\"type\":\"float32\",\"shape\":[]}]}", cases[i].shape);
         assert_int_equal(pt_package(PT_META, text), 0);
         prepare(&t);
         t.request.batch = cases[i].batch;
@@ -277,8 +277,8 @@ static void descriptions_that_lie(void **context)
         {"{\"inputs\"", "is not a JSON object: ", ERROR_FORMAT},
         {"{\"inputs\":[],\"outputs\":[]}", "tells of 0 inputs, its code has 1", ERROR_FORMAT},
         {"{\"inputs\":[{}],\"outputs\":[]}", "input 0 has no name or type", ERROR_FORMAT},
-        {"{\"inputs\":[{\"name\":\"x\",\"type\":\"string\",\"shape\":[2]}]}", "element type 'string'",
-         ERROR_UNSUPPORTED},
+        {"{\"inputs\":[{\"name\":\"x\",\"type\":\"string\",\"shape\":[2]}]}",
+         "element type 'string'", ERROR_UNSUPPORTED},
         {"{\"inputs\":[{\"name\":\"x\",\"type\":\"int8\",\"shape\":[2]}]}",
          "tells of 0 outputs, its code has 2", ERROR_FORMAT},
     };
@@ -658,7 +658,8 @@ static void compressed_or_encrypted(void **context)
         assert_non_null(z);
         zip_int64_t i = zip_name_locate(z, PT_MODEL "a.wrapper.so", 0);
         if (encrypt)
-            assert_int_equal(zip_file_set_encryption(z, (zip_uint64_t)i, ZIP_EM_AES_256, "secret"), 0);
+            assert_int_equal(zip_file_set_encryption(z, (zip_uint64_t)i, ZIP_EM_AES_256, "secret"),
+                             0);
         else
             assert_int_equal(zip_set_file_compression(z, (zip_uint64_t)i, ZIP_CM_DEFLATE, 9), 0);
         assert_int_equal(zip_close(z), 0);
@@ -765,10 +766,10 @@ static void code_for_another_cpu(void **context)
     char path[192], flags[256];
     size_t size;
     snprintf(path, sizeof path, "%s/v4.so", pt_folder);
-    assert_int_equal(pt_sh("printf 'void f(float *y, const float *x) { for (int i = 0; i < 4096; i++)"
-                           " y[i] += 2 * x[i]; }' >%s/v4.c", pt_folder), 0);
-    snprintf(flags, sizeof flags, "-O3 -march=x86-64-v4 -DPROGRAM -L%s/lib -l:libtorch_cpu.so %s/v4.c",
-             pt_torch, pt_folder);
+    assert_int_equal(pt_sh("printf 'void f(float *y, const float *x) { for (int i = 0; i < 4096; "
+                           "i++) y[i] += 2 * x[i]; }' >%s/v4.c", pt_folder), 0);
+    snprintf(flags, sizeof flags, "-O3 -march=x86-64-v4 -DPROGRAM -L%s/lib -l:libtorch_cpu.so "
+             "%s/v4.c", pt_torch, pt_folder);
     assert_int_equal(pt_build(path, flags), 0);
     unsigned char *elf = slurp(path, &size);
     assert_true(pt_isa_count_program(elf, size) > 0);
@@ -786,8 +787,8 @@ static void code_for_another_cpu(void **context)
         {NULL, NULL, NULL},
     };
     assert_int_equal(pt_write(pt_path, members), 0);
-    load_refused(ERROR_UNSUPPORTED, "instructions of AVX-512, which this CPU lacks (it says that it "
-                 "was built for AVX2)");
+    load_refused(ERROR_UNSUPPORTED, "instructions of AVX-512, which this CPU lacks (it says that "
+                 "it was built for AVX2)");
     assert_non_null(strstr(err.hint, "x86-64-v3"));
 }
 #endif

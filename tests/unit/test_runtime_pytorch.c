@@ -1,6 +1,7 @@
-/* PyTorch as a runtime, in a worker: outputs against its own eager mode, settings as they really are,
- * and errors with their reason. Needs a library: WATTLE_TEST_PYTORCH names it, or one is installed
- * below $WATTLE_HOME/runtimes; its Python makes a model first, which takes a compiler half a minute. */
+/* PyTorch as a runtime, in a worker: outputs against its own eager mode, settings as they really
+ * are, and errors with their reason. Needs a library: WATTLE_TEST_PYTORCH names it, or one is
+ * installed below $WATTLE_HOME/runtimes; its Python makes a model first, which takes a compiler
+ * half a minute. */
 #include "test.h"
 
 #include "base/clock.h"
@@ -20,7 +21,8 @@
 #include <unistd.h>
 
 #define PATIENCE_NS (120 * NS_PER_S)
-enum { BATCH = 4, WIDTH = 64, CLASSES = 32, INPUT_BYTES = BATCH * WIDTH * 4, OUTPUT = BATCH * CLASSES };
+enum { BATCH = 4, WIDTH = 64, CLASSES = 32 };
+enum { INPUT_BYTES = BATCH * WIDTH * 4, OUTPUT = BATCH * CLASSES };
 
 static struct error err;
 static char library[PATH_MAX], folder[64];

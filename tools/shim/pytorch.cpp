@@ -1,6 +1,7 @@
-// pytorch.cpp: TorchScript behind a C interface. wattle compiles it once against an installed PyTorch
-// and loads it in a worker. Tensors are passed as PyTorch's own C interface passes them, so that all
-// else (making inputs, reading outputs) is the same code as for ahead-of-time compiled packages.
+// pytorch.cpp: TorchScript behind a C interface. wattle compiles it once against an installed
+// PyTorch and loads it in a worker. Tensors are passed as PyTorch's own C interface passes them, so
+// that all else (making inputs, reading outputs) is the same code as for packages that are compiled
+// ahead of time.
 //
 // No exception leaves it; the text of the last one is kept.
 #include <torch/csrc/inductor/aoti_torch/utils.h>
