@@ -1,6 +1,5 @@
 /* graph_build: one walk over the file's nodes that infers shapes and folds constants. */
-#include "engine/graph.h"
-#include "engine/op.h"
+#include "engine/build.h"
 #include "engine/ops/ops.h"
 
 #include <inttypes.h>
@@ -11,25 +10,6 @@
 /* Elements read and written plus multiply-adds that folding may cost in total. What exceeds it is
  * left for run time: a file cannot make loading slow without bound. */
 static const int64_t fold_budget = (int64_t)1 << 30;
-
-struct name {
-    const char *text;
-    int value;
-};
-
-/* The trees (search.h) are balanced: names chosen to collide cost nothing extra. */
-struct build {
-    struct graph *g;
-    const struct onnx_model *model;
-    void *names;   /* struct name: every value so far */
-    void *outputs; /* struct name: the graph's outputs */
-    const struct graph_dim *dims;
-    size_t dim_count;
-    char *dim_used;
-    const struct graph_feed *feeds;
-    size_t feed_count;
-    int64_t budget;
-};
 
 static int compare_names(const void *a, const void *b)
 {
@@ -44,18 +24,34 @@ static struct name *find_name(void *const *tree, const char *text)
 }
 
 /* ERROR_FORMAT when the tree has it already. */
-static int add_name(struct build *b, void **tree, const char *text, int value, struct error *e)
+static int add_name(struct build *b, void **tree, const struct name *name, struct error *e)
 {
     struct name *n = arena_alloc(&b->g->arena, sizeof *n);
     if (!n)
         return error_memory(e);
-    *n = (struct name){text, value};
+    *n = *name;
     struct name **found = tsearch(n, tree, compare_names);
     if (!found)
         return error_memory(e);
     if (*found != n)
-        return error_set(e, ERROR_FORMAT, "the name '%.80s' is given to two values", text);
+        return error_set(e, ERROR_FORMAT, "the name '%.80s' is given to two values", name->text);
     return 0;
+}
+
+struct name *build_find(const struct build *b, const char *text)
+{
+    for (const struct scope *s = b->scope; s; s = s->parent) {
+        struct name *found = find_name(&s->names, text);
+        if (found)
+            return found;
+    }
+    return NULL;
+}
+
+int build_bind(struct build *b, const char *text, int value, const struct sequence *sequence,
+               struct error *e)
+{
+    return add_name(b, &b->scope->names, &(struct name){text, value, sequence}, e);
 }
 
 static void keep(void *name)
@@ -63,19 +59,26 @@ static void keep(void *name)
     (void)name; /* the arena owns it */
 }
 
-static int add_constant(struct build *b, const char *name, const struct tensor *t, struct error *e)
+void build_forget_names(void **tree)
+{
+    tdestroy(*tree, keep);
+    *tree = NULL;
+}
+
+int build_add_constant(struct build *b, const char *name, const struct tensor *t, struct error *e)
 {
     if (!shape_is_sane(&t->shape))
         return error_set(e, ERROR_FORMAT, "constant '%.80s' has an impossible shape", name);
     int v = graph_add_constant(b->g, name, t->type, &t->shape, t->data);
-    return v < 0 ? error_memory(e) : add_name(b, &b->names, name, v, e);
+    return v < 0 ? error_memory(e) : build_bind(b, name, v, NULL, e);
 }
 
 static int add_initializers(struct build *b, struct error *e)
 {
     int code = 0;
     for (size_t i = 0; i < b->model->initializer_count && !code; i++)
-        code = add_constant(b, b->model->initializers[i].name, &b->model->initializers[i].tensor, e);
+        code = build_add_constant(b, b->model->initializers[i].name,
+                                  &b->model->initializers[i].tensor, e);
     return code;
 }
 
@@ -121,7 +124,7 @@ static int add_input(struct build *b, const struct onnx_value *in, struct error 
     const struct graph_feed *feed = find_feed(b, in->name);
     struct shape s;
     if (feed)
-        return add_constant(b, in->name, &feed->tensor, e);
+        return build_add_constant(b, in->name, &feed->tensor, e);
     int code = input_shape(b, in, &s, e);
     if (code)
         return code;
@@ -130,7 +133,7 @@ static int add_input(struct build *b, const struct onnx_value *in, struct error 
         return error_memory(e);
     b->g->values[v].is_input = 1;
     b->g->inputs[b->g->input_count++] = v;
-    return add_name(b, &b->names, in->name, v, e);
+    return build_bind(b, in->name, v, NULL, e);
 }
 
 static int add_inputs(struct build *b, struct error *e)
@@ -158,7 +161,7 @@ static int note_outputs(struct build *b, struct error *e)
 {
     int code = 0;
     for (size_t i = 0; i < b->model->output_count && !code; i++)
-        code = add_name(b, &b->outputs, b->model->outputs[i].name, (int)i, e);
+        code = add_name(b, &b->outputs, &(struct name){b->model->outputs[i].name, (int)i, NULL}, e);
     return code;
 }
 
@@ -169,7 +172,9 @@ static int add_outputs(struct build *b, struct error *e)
     if (!g->outputs)
         return error_memory(e);
     for (size_t i = 0; i < b->model->output_count; i++) {
-        const struct name *n = find_name(&b->names, b->model->outputs[i].name);
+        const struct name *n = build_find(b, b->model->outputs[i].name);
+        if (n && n->sequence)
+            return error_set(e, ERROR_UNSUPPORTED, "output '%.80s' is a sequence of tensors", n->text);
         if (!n)
             return error_set(e, ERROR_FORMAT, "output '%.80s' is made by no node",
                              b->model->outputs[i].name);
@@ -186,9 +191,12 @@ static int resolve_inputs(struct build *b, int index, const struct onnx_node *so
     for (size_t i = 0; i < source->input_count; i++) {
         int value = NO_VALUE;
         if (*source->inputs[i]) {
-            const struct name *n = find_name(&b->names, source->inputs[i]);
+            const struct name *n = build_find(b, source->inputs[i]);
             if (!n)
                 return error_set(e, ERROR_FORMAT, "input '%.80s' is made by no node before this one",
+                                 source->inputs[i]);
+            if (n->sequence)
+                return error_set(e, ERROR_UNSUPPORTED, "input '%.80s' is a sequence of tensors",
                                  source->inputs[i]);
             value = n->value;
         }
@@ -210,7 +218,7 @@ static int make_outputs(struct build *b, int index, const struct onnx_node *sour
         if (*source->outputs[i]) {
             value = graph_add_value(b->g, source->outputs[i], DTYPE_NONE, &(struct shape){0});
             int code = value < 0 ? error_memory(e)
-                                 : add_name(b, &b->names, source->outputs[i], value, e);
+                                 : build_bind(b, source->outputs[i], value, NULL, e);
             if (code)
                 return code;
         }
@@ -368,7 +376,7 @@ static int drop_copy(struct build *b, int index)
             return 0;
         x->name = g->values[from].name;
     }
-    find_name(&b->names, g->values[from].name)->value = to;
+    build_find(b, g->values[from].name)->value = to;
     graph_kill(g, index);
     return 1;
 }
@@ -422,11 +430,10 @@ static int find_op(const struct build *b, const struct onnx_node *source, const 
                      known ? "is supported, but not in" : "is not supported;", b->model->opset);
 }
 
-static int add_node(struct build *b, size_t i, struct error *e)
+static int add_operator(struct build *b, const struct onnx_node *source, const char *name,
+                        struct error *e)
 {
-    const struct onnx_node *source = &b->model->nodes[i];
     const struct op *op = NULL;
-    const char *name = node_name(b, source, i);
     int code = find_op(b, source, &op, e);
     if (!code)
         code = check_counts(op, source, e);
@@ -439,8 +446,15 @@ static int add_node(struct build *b, size_t i, struct error *e)
         code = make_outputs(b, index, source, e);
     if (!code)
         code = infer(b, index, source, e);
+    return code ? code : simplify(b, index, e);
+}
+
+int build_add_node(struct build *b, const struct onnx_node *source, size_t index, struct error *e)
+{
+    const char *name = node_name(b, source, index);
+    int code = name ? 0 : error_memory(e);
     if (!code)
-        code = simplify(b, index, e);
+        code = control_is(source) ? control_add(b, source, e) : add_operator(b, source, name, e);
     return code ? error_context(e, "node '%.80s' (%.40s)", name ? name : "", source->op_type) : 0;
 }
 
@@ -452,7 +466,7 @@ static int add_all(struct build *b, struct error *e)
     if (!code)
         code = note_outputs(b, e);
     for (size_t i = 0; i < b->model->node_count && !code; i++)
-        code = add_node(b, i, e);
+        code = build_add_node(b, &b->model->nodes[i], i, e);
     if (!code)
         code = add_outputs(b, e);
     return code;
@@ -473,11 +487,12 @@ int graph_build_fed(struct graph *g, const struct onnx_model *model, const struc
     *g = (struct graph){.model = model, .memory_limit = memory_limit};
     /* Structure is in proportion to what the file holds; graph_memory bounds the rest. */
     arena_init(&g->arena, SIZE_MAX / 2);
-    struct build b = {.g = g, .model = model, .dims = dims, .dim_count = dim_count,
+    struct scope scope = {0};
+    struct build b = {.g = g, .model = model, .scope = &scope, .dims = dims, .dim_count = dim_count,
                       .feeds = feeds, .feed_count = feed_count, .budget = fold_budget};
     int code = add_all(&b, e);
-    tdestroy(b.names, keep);
-    tdestroy(b.outputs, keep);
+    build_forget_names(&scope.names);
+    build_forget_names(&b.outputs);
     if (code) {
         graph_release(g);
         clean_text(e);

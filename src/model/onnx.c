@@ -5,12 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Field numbers of ModelProto and GraphProto. */
+/* Field numbers of ModelProto. */
 enum {
     MODEL_IR_VERSION = 1, MODEL_PRODUCER = 2, MODEL_GRAPH = 7, MODEL_OPSET = 8, MODEL_METADATA = 14,
     MODEL_FUNCTIONS = 25,
-    GRAPH_NODE = 1, GRAPH_INITIALIZER = 5, GRAPH_INPUT = 11, GRAPH_OUTPUT = 12, GRAPH_VALUE = 13,
-    GRAPH_SPARSE_INITIALIZER = 15,
 };
 
 /* What reading may cost: our structs are a few dozen times larger than the fewest bytes a file can

@@ -34,6 +34,8 @@ enum onnx_attribute_type { /* numbers of AttributeProto.AttributeType */
     ONNX_FLOATS = 6, ONNX_INTS = 7, ONNX_STRINGS = 8, /* others are kept with their number */
 };
 
+struct onnx_graph;
+
 struct onnx_attribute {
     const char *name;
     int type; /* enum onnx_attribute_type, or another number: present, not readable */
@@ -46,6 +48,7 @@ struct onnx_attribute {
     const char *const *strings;
     size_t count; /* of floats, ints or strings */
     struct tensor tensor;
+    const struct onnx_graph *graph;
 };
 
 struct onnx_node {
@@ -63,6 +66,18 @@ struct onnx_node {
 struct onnx_initializer {
     const char *name;
     struct tensor tensor; /* data aligned to dtype_size; points into a map where the file allows */
+};
+
+/* The body of an If or Loop. Names are not checked against each other here. */
+struct onnx_graph {
+    const struct onnx_value *inputs;
+    size_t input_count;
+    const struct onnx_value *outputs;
+    size_t output_count;
+    const struct onnx_node *nodes;
+    size_t node_count;
+    const struct onnx_initializer *initializers;
+    size_t initializer_count;
 };
 
 struct onnx_metadata {

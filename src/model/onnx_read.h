@@ -20,6 +20,13 @@ enum {
     ONNX_OPSET_MAX = 23,
     ONNX_EXTERNAL_FILES_MAX = 4096,
     ONNX_ATTRIBUTES_MAX = 100, /* of one node; the most in any operator is about 20 */
+    ONNX_DEPTH_MAX = 8,        /* graphs within graphs */
+};
+
+/* Field numbers of GraphProto. */
+enum {
+    GRAPH_NODE = 1, GRAPH_INITIALIZER = 5, GRAPH_INPUT = 11, GRAPH_OUTPUT = 12, GRAPH_VALUE = 13,
+    GRAPH_SPARSE_INITIALIZER = 15,
 };
 
 struct onnx_external_file {
@@ -35,6 +42,7 @@ struct onnx_file {
     size_t external_count, external_capacity;
     const char *folder; /* resolved; NULL until external data is asked for */
     const struct onnx_initializer **by_name; /* sorted */
+    int depth; /* of the graph being read */
 };
 
 /* A name out of a file made fit for one line of text: cut, control characters replaced. */
@@ -55,6 +63,10 @@ int onnx_unpack_opset(const struct wire_field *field, int *is_default, int64_t *
                       struct error *e);
 int onnx_unpack_metadata(struct onnx_file *f, const struct wire_field *field,
                          struct onnx_metadata *out, struct error *e);
+
+/* onnx_graph.c: a graph that is an attribute. */
+int onnx_read_graph(struct onnx_file *f, const uint8_t *bytes, size_t size,
+                    const struct onnx_graph **out, struct error *e);
 
 /* onnx_tensor.c: decodes a TensorProto. With in_place, data may point into bytes. *name, where
  * wanted, becomes "" if there is none, and is set even on failure. */

@@ -135,6 +135,8 @@ static int read_value_of(struct onnx_file *f, const Onnx__AttributeProto *from,
             return error_set(e, ERROR_FORMAT, "has no tensor");
         return onnx_read_tensor(f, from->t.data, from->t.len, 0, NULL, &out->tensor, e);
     }
+    if (out->type == ONNX_GRAPH)
+        return onnx_read_graph(f, from->g.data, from->g.len, &out->graph, e);
     return read_lists(f, from, out, e);
 }
 
