@@ -15,6 +15,8 @@ static const struct kernel kernels[] = {
     {"", "MaxPool", kernel_max_pool},
     {"", "AveragePool", kernel_average_pool},
     {"", "GlobalAveragePool", kernel_global_average_pool},
+    {"", "ReduceMean", kernel_reduce_mean},
+    {"", "Attention", kernel_heads},
     {"wattle", "LayerNorm", kernel_layer_norm},
     {"", "LayerNormalization", kernel_layer_norm},
     {"", "Softmax", kernel_softmax},

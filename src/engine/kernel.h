@@ -22,6 +22,8 @@ int kernel_attention(struct builder *b, const struct node *n, struct error *e);
 int kernel_max_pool(struct builder *b, const struct node *n, struct error *e);
 int kernel_average_pool(struct builder *b, const struct node *n, struct error *e);
 int kernel_global_average_pool(struct builder *b, const struct node *n, struct error *e);
+int kernel_reduce_mean(struct builder *b, const struct node *n, struct error *e);
+int kernel_heads(struct builder *b, const struct node *n, struct error *e);
 int kernel_layer_norm(struct builder *b, const struct node *n, struct error *e);
 int kernel_softmax(struct builder *b, const struct node *n, struct error *e);
 int kernel_binary(struct builder *b, const struct node *n, struct error *e);

@@ -2,6 +2,7 @@
  * three Linears in front of it become one, and no Transpose is left. */
 #include "engine/passes/passes.h"
 
+#include <math.h>
 #include <string.h>
 
 struct found {
@@ -29,11 +30,37 @@ static int strip_scale(const struct graph *g, int value, double *scale)
     return value;
 }
 
+/* A transpose of the last two of four axes, written over three with the first two as one: what goes
+ * in, or -1. */
+static int strip_flat_transpose(const struct graph *g, int value)
+{
+    static const int64_t swap[3] = {0, 2, 1};
+    int wide = match_inner(g, value, "Reshape");
+    int turn = wide < 0 ? -1 : match_inner(g, g->nodes[wide].inputs[0], "Transpose");
+    int flat = turn < 0 ? -1 : match_inner(g, g->nodes[turn].inputs[0], "Reshape");
+    if (flat < 0 || g->nodes[turn].a.axis_count != 3 ||
+        memcmp(g->nodes[turn].a.axes, swap, sizeof swap) != 0)
+        return -1;
+    int x = g->nodes[flat].inputs[0];
+    const struct shape *to = &g->values[value].shape, *from = &g->values[x].shape;
+    const struct shape *middle = &g->values[g->nodes[turn].inputs[0]].shape;
+    int fits = from->rank == 4 && to->rank == 4 && middle->dims[1] == from->dims[2] &&
+               middle->dims[2] == from->dims[3];
+    for (int i = 0; i < 4 && fits; i++)
+        fits = to->dims[i] == from->dims[i < 2 ? i : 5 - i];
+    return fits ? x : -1;
+}
+
 /* The Transposes that make the value, as one permutation of four axes. */
 static int strip_transposes(const struct graph *g, int value, int64_t perm[4])
 {
     for (int i = 0; i < 4; i++)
         perm[i] = i;
+    int flat = strip_flat_transpose(g, value);
+    if (flat >= 0) {
+        memcpy(perm, (const int64_t[]){0, 1, 3, 2}, 4 * sizeof *perm);
+        value = flat;
+    }
     for (int node; (node = match_inner(g, value, "Transpose")) >= 0;) {
         const struct node *n = &g->nodes[node];
         if (n->a.axis_count != 4)
@@ -73,10 +100,21 @@ static int heads_of(const struct graph *g, int value, int keys, struct found *f)
     return x;
 }
 
-/* Behind the Softmax: times v, heads side by side again. */
-static int match_context(const struct graph *g, int softmax, struct found *f)
+/* Behind the node: heads side by side again. */
+static int match_merge(const struct graph *g, int node, struct found *f)
 {
     static const int64_t back[4] = {0, 2, 1, 3};
+    int transpose = match_user(g, node, "Transpose");
+    if (transpose < 0 || memcmp(g->nodes[transpose].a.axes, back, sizeof back) != 0)
+        return 0;
+    f->last = match_user(g, transpose, "Reshape");
+    return f->last >= 0 &&
+           shape_equal(&g->values[g->nodes[f->last].outputs[0]].shape, &g->values[f->v].shape);
+}
+
+/* Behind the Softmax: times v. */
+static int match_context(const struct graph *g, int softmax, struct found *f)
+{
     int product = match_user(g, softmax, "MatMul");
     if (product < 0 || g->nodes[product].inputs[0] != g->nodes[softmax].outputs[0])
         return 0;
@@ -84,12 +122,7 @@ static int match_context(const struct graph *g, int softmax, struct found *f)
     f->v = heads_of(g, g->nodes[product].inputs[1], 0, f);
     if (f->v < 0 || f->scale != before)
         return 0; /* a scaled v is not a scaled score */
-    int transpose = match_user(g, product, "Transpose");
-    if (transpose < 0 || memcmp(g->nodes[transpose].a.axes, back, sizeof back))
-        return 0;
-    f->last = match_user(g, transpose, "Reshape");
-    return f->last >= 0 &&
-           shape_equal(&g->values[g->nodes[f->last].outputs[0]].shape, &g->values[f->v].shape);
+    return match_merge(g, product, f);
 }
 
 /* In front of it: q times k, scaled, and a mask added. */
@@ -117,18 +150,62 @@ static int match_scores(const struct graph *g, int softmax, struct found *f)
     return f->q >= 0 && f->k >= 0;
 }
 
-static int match_attention(const struct graph *g, int softmax, struct found *f)
+/* q, k and v have one shape, [B, S, H * D]. */
+static int fit_together(const struct graph *g, const struct found *f)
+{
+    const struct shape *q = &g->values[f->q].shape;
+    return q->rank == 3 && q->dims[2] == f->heads * f->depth &&
+           shape_equal(q, &g->values[f->k].shape) && shape_equal(q, &g->values[f->v].shape);
+}
+
+static int match_softmax(const struct graph *g, int softmax, struct found *f)
 {
     const struct node *n = &g->nodes[softmax];
     *f = (struct found){0};
     if (!match_is(g, softmax, "Softmax") || !match_is_f32(g, n->inputs[0]) ||
         g->values[n->inputs[0]].shape.rank != 4 || n->a.axis != 3 || n->a.axis_count != 1)
         return 0;
-    if (!match_scores(g, softmax, f) || !match_context(g, softmax, f))
+    return match_scores(g, softmax, f) && match_context(g, softmax, f) && fit_together(g, f);
+}
+
+/* 0 where a query sees a key, else -inf: later keys are hidden. */
+static int causal_mask(struct graph *g, int64_t size)
+{
+    float *data = graph_memory(g, (size_t)(size * size) * sizeof *data);
+    for (int64_t i = 0; data && i < size * size; i++)
+        data[i] = i % size > i / size ? -INFINITY : 0;
+    return data ? graph_add_constant(g, "causal", DTYPE_F32, &(struct shape){2, {size, size}}, data)
+                : -1;
+}
+
+/* The operator of opset 23, as PyTorch's exporter writes it. */
+static int match_operator(struct graph *g, int node, struct found *f)
+{
+    enum { Q, K, V, MASK };
+    if (!match_is(g, node, "Attention"))
         return 0;
-    const struct shape *q = &g->values[f->q].shape;
-    return q->rank == 3 && q->dims[2] == f->heads * f->depth &&
-           shape_equal(q, &g->values[f->k].shape) && shape_equal(q, &g->values[f->v].shape);
+    const struct node n = g->nodes[node];
+    int mask = n.input_count > MASK ? n.inputs[MASK] : NO_VALUE;
+    int causal = n.a.mode;
+    for (int i = 1; i < n.output_count; i++)
+        if (n.outputs[i] != NO_VALUE)
+            return 0;
+    if (n.a.alpha != 0 || n.input_count > MASK + 1 || (causal && mask != NO_VALUE) ||
+        (mask != NO_VALUE && !match_is_f32(g, mask)))
+        return 0;
+    *f = (struct found){.scale = (double)n.a.scale, .mask = mask};
+    f->q = heads_of(g, n.inputs[Q], 0, f);
+    f->k = f->q < 0 ? -1 : heads_of(g, n.inputs[K], 0, f);
+    double before = f->scale;
+    f->v = f->k < 0 ? -1 : heads_of(g, n.inputs[V], 0, f);
+    if (f->v < 0 || f->scale != before || !match_merge(g, node, f) || !fit_together(g, f))
+        return 0;
+    if (mask != NO_VALUE && g->values[mask].shape.dims[g->values[mask].shape.rank - 1] !=
+                                g->values[f->q].shape.dims[1])
+        return 0; /* one that is to be filled up */
+    if (causal)
+        f->mask = causal_mask(g, g->values[f->q].shape.dims[1]);
+    return !causal || f->mask >= 0;
 }
 
 /* q, k and v are thirds of one value, in this order: that value, or -1. */
@@ -254,7 +331,7 @@ int pass_attention(struct graph *g, struct error *e)
     (void)e;
     for (int i = 0; i < g->node_count; i++) {
         struct found f;
-        if (match_attention(g, i, &f))
+        if (match_softmax(g, i, &f) || match_operator(g, i, &f))
             fuse(g, &f);
     }
     return 0;
