@@ -573,12 +573,12 @@ static void options_that_cannot_be(void **state)
 {
     (void)state;
     const char *path = linear_model("options.onnx");
-    struct wattle_dim dim = {"Q", 2}, zero = {"N", 0};
+    struct wattle_dim dim = {"Q", 2}, less = {"N", -1};
     fails(path, &(struct wattle_engine_options){.provider = "cuda"}, ERROR_USAGE, "'cuda'");
     fails(path, &(struct wattle_engine_options){.threads = -1}, ERROR_USAGE, "-1");
     fails(path, &(struct wattle_engine_options){.threads = 100000}, ERROR_USAGE, "100000");
     fails(path, &(struct wattle_engine_options){.dims = &dim, .dim_count = 1}, ERROR_USAGE, "'Q'");
-    fails(path, &(struct wattle_engine_options){.dims = &zero, .dim_count = 1}, ERROR_USAGE, "N=0");
+    fails(path, &(struct wattle_engine_options){.dims = &less, .dim_count = 1}, ERROR_USAGE, "N=-1");
     fails(path, &(struct wattle_engine_options){.dim_count = 1}, ERROR_USAGE, "dims");
 
     /* Options of another version of the header: shorter is fine, longer if the rest is zero. */

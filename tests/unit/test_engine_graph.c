@@ -154,7 +154,7 @@ static void test_dimensions(void **state)
     (void)state;
     struct graph g;
     struct error e;
-    const struct graph_dim eight = {"N", 8}, wrong = {"M", 2}, zero = {"N", 0};
+    const struct graph_dim eight = {"N", 8}, wrong = {"M", 2}, less = {"N", -1};
     struct model_builder *b = model_new(17);
     model_input(b, "x", DTYPE_F32, 2, -1, 3);
     model_node(b, "Relu", "x", "y");
@@ -167,7 +167,7 @@ static void test_dimensions(void **state)
     graph_release(&g);
     assert_int_equal(graph_build(&g, &b->model, &wrong, 1, MODEL_MEMORY, &e), ERROR_USAGE);
     assert_non_null(strstr(e.text, "'M'"));
-    assert_int_equal(graph_build(&g, &b->model, &zero, 1, MODEL_MEMORY, &e), ERROR_USAGE);
+    assert_int_equal(graph_build(&g, &b->model, &less, 1, MODEL_MEMORY, &e), ERROR_USAGE);
     assert_int_equal(graph_build(&g, &b->model, &eight, 1, 90, &e), ERROR_MEMORY);
     model_free(b);
     b = model_new(17);

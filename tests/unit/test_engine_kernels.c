@@ -25,6 +25,7 @@ struct sample {
     void **data; /* of each value, for the reference */
     int fast_only; /* fail where a node would run its reference */
     int forget;    /* let packed constants go: they can be built from once */
+    int opset;     /* 17 when 0 */
 };
 
 static uint32_t draw(struct sample *s, uint32_t below)
@@ -89,7 +90,7 @@ static int add_node(struct sample *s, const struct op *op, struct attributes a,
         graph_read(&s->g, index, inputs[i]);
     graph_write(&s->g, index, out);
     s->g.nodes[index].a = a;
-    struct infer_context c = {&s->g, &s->g.nodes[index], source, 17, &read};
+    struct infer_context c = {&s->g, &s->g.nodes[index], source, s->opset ? s->opset : 17, &read};
     if (op->infer(&c, &e))
         fail_msg("%s", e.text);
     return out;
@@ -542,7 +543,7 @@ static void start_source(struct source *s, const char *op)
 static int source_node(struct sample *s, struct source *source, int count, const int *inputs)
 {
     int known;
-    const struct op *op = op_find("", source->node.op_type, 17, &known);
+    const struct op *op = op_find("", source->node.op_type, s->opset ? s->opset : 17, &known);
     assert_non_null(op);
     return add_node(s, op, (struct attributes){0}, &source->node, count, inputs);
 }
@@ -580,6 +581,30 @@ static void softmax_survives_extremes(void **state)
     row_softmax(x, 1.0f, NULL, y, 5);
     assert_float_equal(y[0], 1, 1e-6);
     assert_true(y[1] > 0 && y[1] < 2e-35f);
+}
+
+/* Queries, keys and values apart, several heads of queries to one of keys, masks of all kinds. */
+static void attention_operator_of_any_shape(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 30; i++) {
+        struct sample s;
+        struct source source;
+        begin(&s, i);
+        s.opset = 23;
+        start_source(&source, "Attention");
+        set_int(&source, "is_causal", i % 3 == 2);
+        int64_t n = between(&s, 1, 2), groups = between(&s, 1, 3), each = between(&s, 1, 3);
+        int64_t rows = between(&s, 1, 20), keys = between(&s, 2, 30), depth = between(&s, 1, 20);
+        int in[4] = {add_input(&s, SHAPE(n, groups * each, rows, depth)),
+                     add_input(&s, SHAPE(n, groups, keys, depth)),
+                     add_input(&s, SHAPE(n, groups, keys, between(&s, 1, 20))), NO_VALUE};
+        if (i % 4)
+            in[3] = i % 4 == 1 ? add_input(&s, SHAPE(rows, keys))
+                               : add_input(&s, SHAPE(n, i % 4 == 2 ? 1 : groups * each, 1, keys));
+        add_output(&s, source_node(&s, &source, i % 4 ? 4 : 3, in));
+        check(&s, 0, 2e-5);
+    }
 }
 
 /* ---- pools ---- */
@@ -641,10 +666,16 @@ static void global_average_after_a_convolution(void **state)
                                .dilations = {1, 1}, .group = 1, .activation = ACT_RELU};
         int x = add_input(&s, SHAPE(2, c, 7, between(&s, 1, 9)));
         int y = NODE(&s, &op_fused_conv, a, x, add_constant(&s, SHAPE(c, c, 1, 1)));
-        start_source(&source, "GlobalAveragePool");
+        start_source(&source, i % 3 ? "ReduceMean" : "GlobalAveragePool");
+        if (i % 3)
+            set_ints(&source, "axes", 2, (int64_t[]){2, 3});
+        if (i % 3)
+            set_int(&source, "keepdims", i % 3 == 1);
         start_source(&flat, "Flatten");
+        s.fast_only = 1;
         y = source_node(&s, &source, 1, &y);
-        y = source_node(&s, &flat, 1, &y);
+        if (i % 3 != 2)
+            y = source_node(&s, &flat, 1, &y);
         add_output(&s, NODE(&s, &op_linear, ((struct attributes){0}), y,
                             add_constant(&s, SHAPE(c, 10))));
         check(&s, LINEAR_WAYS, 1e-5);
@@ -837,6 +868,7 @@ int main(void)
         cmocka_unit_test(linear_of_any_shape),
         cmocka_unit_test(products_of_computed_values),
         cmocka_unit_test(attention_of_any_shape),
+        cmocka_unit_test(attention_operator_of_any_shape),
         cmocka_unit_test(layer_norm_of_any_width),
         cmocka_unit_test(softmax_of_any_width),
         cmocka_unit_test(softmax_survives_extremes),

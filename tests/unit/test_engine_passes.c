@@ -481,6 +481,9 @@ enum attention_form {
     FULL_MASK,
     GEMM_SPLIT,    /* one Linear and a Split */
     NO_BIAS,
+    FLAT_TRANSPOSE, /* k transposed over three dimensions */
+    OPERATOR,       /* of opset 23 */
+    CAUSAL,         /* the same, later keys hidden */
     FORMS
 };
 
@@ -528,19 +531,50 @@ static void add_heads(struct model_builder *b, const char *name, int keys, enum 
         model_ints(b, "perm", 4, 0, 1, 3, 2);
         return;
     }
+    if (keys && form == FLAT_TRANSPOSE) {
+        model_node(b, "Transpose", in, "k.t");
+        model_ints(b, "perm", 4, 0, 2, 1, 3);
+        model_node(b, "Reshape", "k.t three", "k.3");
+        model_node(b, "Transpose", "k.3", "k.3t");
+        model_ints(b, "perm", 3, 0, 2, 1);
+        model_node(b, "Reshape", "k.3t turned", out);
+        return;
+    }
+    keys = keys && form < OPERATOR;
     model_node(b, "Transpose", in, form == SCALED_Q && keys ? "k.t" : out);
     model_ints(b, "perm", 4, 0, 2, keys ? 3 : 1, keys ? 1 : 3);
     if (form == SCALED_Q && keys)
         model_node(b, "Mul", "root k.t", out);
 }
 
+/* The scores in one node or spelled out; the result is "o". */
+static void add_scores(struct model_builder *b, enum attention_form form)
+{
+    char list[64];
+    if (form >= OPERATOR) {
+        model_node(b, "Attention", form == CAUSAL ? "q.h k.h v.h" : "q.h k.h v.h mask", "o");
+        model_int(b, "is_causal", form == CAUSAL);
+        return;
+    }
+    model_node(b, "MatMul", "q.h k.h", "s");
+    model_node(b, "Div", "s two", "s1");
+    const char *scores = form == SCALED_Q ? "s" : "s1";
+    snprintf(list, sizeof list, form == TWO_TRANSPOSES ? "mask %s" : "%s mask", scores);
+    if (form != NO_MASK)
+        model_node(b, "Add", list, "s2");
+    model_node(b, "Softmax", form == NO_MASK ? scores : "s2", "p");
+    model_node(b, "MatMul", "p v.h", "o");
+}
+
 static struct model_builder *attention_model(enum attention_form form)
 {
-    struct model_builder *b = model_new(17);
+    struct model_builder *b = model_new(form >= OPERATOR ? 23 : 17);
     model_input(b, "x", DTYPE_F32, 3, 2, 5, WIDTH);
+    model_longs(b, "three", 3, 2 * HEADS, 5, DEPTH);
+    model_longs(b, "turned", 4, 2, HEADS, DEPTH, 5);
     if (form == FULL_MASK)
         model_input(b, "mask", DTYPE_F32, 4, 2, HEADS, 5, 5);
-    else if (form != NO_MASK)
+    else if (form != NO_MASK && form != CAUSAL)
         model_input(b, "mask", DTYPE_F32, 4, 2, 1, 1, 5);
     model_longs(b, "heads", 4, 0, 0, HEADS, DEPTH);
     model_longs(b, "merge", 3, 0, 0, WIDTH);
@@ -553,15 +587,7 @@ static struct model_builder *attention_model(enum attention_form form)
         add_projection(b, names[i], form);
     for (int i = 0; i < 3; i++)
         add_heads(b, names[i], i == 1, form);
-    model_node(b, "MatMul", "q.h k.h", "s");
-    model_node(b, "Div", "s two", "s1");
-    const char *scores = form == SCALED_Q ? "s" : "s1";
-    char list[64];
-    snprintf(list, sizeof list, form == TWO_TRANSPOSES ? "mask %s" : "%s mask", scores);
-    if (form != NO_MASK)
-        model_node(b, "Add", list, "s2");
-    model_node(b, "Softmax", form == NO_MASK ? scores : "s2", "p");
-    model_node(b, "MatMul", "p v.h", "o");
+    add_scores(b, form);
     model_node(b, "Transpose", "o", "o1");
     model_ints(b, "perm", 4, 0, 2, 1, 3);
     model_node(b, "Reshape", "o1 merge", "o2");

@@ -86,6 +86,45 @@ static void parts_refused(struct parts *p, enum error_code code, const char *par
     refused(path_of("bad.onnx"), code, part);
 }
 
+/* A graph of one If whose branch is a graph of one If, and so on; the innermost has a bad node. */
+static void put_nested(struct parts *p, int depth)
+{
+    wire_put_text(&p->item, 4, "If"); /* the node in the middle */
+    put(&p->graph, 1, &p->item);
+    for (int i = 0; i < depth; i++) {
+        wire_put_text(&p->inner, 1, "then_branch");
+        wire_put_uint(&p->inner, 20, 5);
+        put(&p->inner, 6, &p->graph);
+        wire_put_text(&p->item, 4, "If");
+        put(&p->item, 5, &p->inner);
+        put(&p->graph, 1, &p->item);
+    }
+}
+
+static void nested_graphs_are_bounded(void **state)
+{
+    (void)state;
+    struct parts p;
+    parts_init(&p);
+    put_nested(&p, 9);
+    parts_refused(&p, ERROR_UNSUPPORTED, "has graphs nested deeper than 8");
+    parts_init(&p);
+    wire_put_text(&p.inner, 1, "body");
+    wire_put_uint(&p.inner, 20, 5);
+    put(&p.item, 5, &p.inner);
+    wire_put_text(&p.item, 4, "Loop");
+    put(&p.graph, 1, &p.item);
+    parts_refused(&p, ERROR_FORMAT, "has no graph");
+    parts_init(&p);
+    wire_put_text(&p.inner, 1, "body");
+    wire_put_uint(&p.inner, 20, 5);
+    wire_put_text(&p.inner, 6, "\x0a\x7f");
+    put(&p.item, 5, &p.inner);
+    wire_put_text(&p.item, 4, "Loop");
+    put(&p.graph, 1, &p.item);
+    parts_refused(&p, ERROR_FORMAT, "its graph: is truncated or not protobuf");
+}
+
 static void headers_are_checked(void **state)
 {
     (void)state;
@@ -495,6 +534,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fixtures_are_refused),
+        cmocka_unit_test(nested_graphs_are_bounded),
         cmocka_unit_test(headers_are_checked),
         cmocka_unit_test(nodes_are_checked),
         cmocka_unit_test(names_are_unique),

@@ -1,0 +1,222 @@
+/* Branches, loops and sequences: walked in place when what decides is known, refused when not. */
+#include "engine_model.h"
+
+/* A graph for an attribute, built by the same helpers: the model of another builder. */
+static struct onnx_graph *graph_of(struct model_builder *b, const struct model_builder *inner)
+{
+    const struct onnx_model *m = &inner->model;
+    struct onnx_graph *g = arena_alloc(&b->arena, sizeof *g);
+    assert_non_null(g);
+    *g = (struct onnx_graph){m->inputs, m->input_count, m->outputs, m->output_count,
+                             m->nodes, m->node_count, m->initializers, m->initializer_count};
+    return g;
+}
+
+static void model_graph(struct model_builder *b, const char *name, const struct model_builder *inner)
+{
+    model_attribute(b, name, ONNX_GRAPH)->graph = graph_of(b, inner);
+}
+
+/* One output of floats for the input x = 1, 2, 3... */
+static void gives(struct model_builder *b, int count, const float *want)
+{
+    struct graph g;
+    struct error e;
+    float x[16];
+    const void *inputs[] = {x};
+    void *outputs[1];
+    for (int i = 0; i < 16; i++)
+        x[i] = (float)(i + 1);
+    model_build(b, &g);
+    if (interpret(&g, inputs, outputs, &e))
+        fail_msg("%s", e.text);
+    assert_int_equal(shape_elements(&g.values[g.outputs[0]].shape), count);
+    for (int i = 0; i < count; i++)
+        assert_true(((float *)outputs[0])[i] == want[i]);
+    free(outputs[0]);
+    graph_release(&g);
+}
+
+static struct model_builder *branch(const char *op, const char *inputs, const char *output)
+{
+    struct model_builder *b = model_new(17);
+    model_node(b, op, inputs, output);
+    model_output(b, output);
+    return b;
+}
+
+/* The rank of x decides. Both branches name their output alike, and read x from around them. */
+static void branch_of_a_shape(int rank, const float *want)
+{
+    struct model_builder *b = model_new(17), *yes = branch("Neg", "x", "r"),
+                         *no = branch("Add", "x x", "r");
+    model_input(b, "x", DTYPE_F32, rank, 1, 2);
+    model_longs(b, "two", 1, 2);
+    model_node(b, "Shape", "x", "s");
+    model_node(b, "Shape", "s", "rank");
+    model_node(b, "Equal", "rank two", "c");
+    model_node(b, "If", "c", "y");
+    model_graph(b, "then_branch", yes);
+    model_graph(b, "else_branch", no);
+    model_output(b, "y");
+    gives(b, rank, want);
+    model_free(b);
+    model_free(yes);
+    model_free(no);
+}
+
+static void test_if(void **state)
+{
+    (void)state;
+    branch_of_a_shape(2, (const float[]){-1, -2});
+    branch_of_a_shape(1, (const float[]){2});
+}
+
+static void test_if_on_data(void **state)
+{
+    (void)state;
+    struct model_builder *b = model_new(17), *yes = branch("Neg", "x", "r");
+    model_input(b, "x", DTYPE_F32, 1, 1);
+    model_scalar(b, "zero", 0);
+    model_node(b, "Greater", "x zero", "c");
+    model_node(b, "If", "c", "y");
+    model_graph(b, "then_branch", yes);
+    model_graph(b, "else_branch", yes);
+    model_output(b, "y");
+    model_refused(b, ERROR_UNSUPPORTED, "the condition ('c') is computed at run time");
+    model_free(b);
+    model_free(yes);
+}
+
+/* x is doubled in every turn, and each turn's number and value are collected. */
+static struct model_builder *loop_body(const char *condition)
+{
+    struct model_builder *b = model_new(17);
+    model_input(b, "i", DTYPE_I64, 0);
+    model_input(b, "go", DTYPE_BOOL, 0);
+    model_input(b, "v", DTYPE_F32, 1, 1);
+    model_node(b, "Add", "v v", "w");
+    model_node(b, "Identity", "w", "kept");
+    model_scalar(b, "three", 3);
+    model_node(b, "Cast", "i", "turn");
+    model_int(b, "to", DTYPE_F32);
+    model_node(b, "Less", "turn three", "less");
+    model_output(b, condition);
+    model_output(b, "w");
+    model_output(b, "kept");
+    return b;
+}
+
+static struct model_builder *loop_model(const struct model_builder *body, int turns,
+                                        const char *inputs, const char *output)
+{
+    struct model_builder *b = model_new(17);
+    int64_t n = turns;
+    const uint8_t yes = 1;
+    model_input(b, "x", DTYPE_F32, 1, 1);
+    model_constant(b, "turns", DTYPE_I64, &(struct shape){0}, &n);
+    model_constant(b, "yes", DTYPE_BOOL, &(struct shape){0}, &yes);
+    model_node(b, "Loop", inputs, turns ? "last all" : "last -");
+    model_graph(b, "body", body);
+    model_output(b, output);
+    return b;
+}
+
+static void test_loop(void **state)
+{
+    (void)state;
+    float all[70];
+    struct model_builder *body = loop_body("go"), *b = loop_model(body, 3, "turns yes x", "last");
+    gives(b, 1, (const float[]){8});
+    model_free(b);
+    b = loop_model(body, 70, "turns yes x", "all"); /* more than one Concat takes */
+    for (int i = 0; i < 70; i++)
+        all[i] = ldexpf(2, i);
+    gives(b, 70, all);
+    model_free(b);
+    b = loop_model(body, 0, "turns yes x", "last");
+    gives(b, 1, (const float[]){1});
+    model_free(b);
+    model_free(body);
+    body = loop_body("less"); /* its own condition ends it: turns 0 to 3 */
+    b = loop_model(body, 70, "turns yes x", "last");
+    gives(b, 1, (const float[]){16});
+    model_free(b);
+    b = loop_model(body, 70, "- - x", "last");
+    gives(b, 1, (const float[]){16});
+    model_free(b);
+    model_free(body);
+}
+
+static void test_endless_loop(void **state)
+{
+    (void)state;
+    struct model_builder *body = loop_body("go"), *b = loop_model(body, 1, "- yes x", "last");
+    model_refused(b, ERROR_UNSUPPORTED, "nodes in branches and loops");
+    model_free(b);
+    model_free(body);
+}
+
+static void test_nothing_collected(void **state)
+{
+    (void)state;
+    struct model_builder *body = loop_body("go"), *b = loop_model(body, 0, "turns yes x", "last");
+    b->nodes[0].outputs = model_names(b, "last all", &b->nodes[0].output_count);
+    model_refused(b, ERROR_UNSUPPORTED, "a sequence of no tensors");
+    model_free(b);
+    model_free(body);
+}
+
+static void test_sequences(void **state)
+{
+    (void)state;
+    const int64_t minus = -1;
+    struct model_builder *b = model_new(17);
+    model_input(b, "x", DTYPE_F32, 2, 2, 3);
+    model_constant(b, "minus", DTYPE_I64, &(struct shape){0}, &minus);
+    model_longs(b, "sizes", 2, 1, 2);
+    model_node(b, "SplitToSequence", "x sizes", "s"); /* 1 4 | 2 3 5 6 */
+    model_int(b, "axis", 1);
+    model_node(b, "SequenceAt", "s minus", "t");
+    model_node(b, "Neg", "t", "u");
+    model_node(b, "SequenceInsert", "s u", "s1");
+    model_node(b, "SequenceErase", "s1 minus", "s2");
+    model_node(b, "SequenceInsert", "s2 u minus", "s3");
+    model_node(b, "ConcatFromSequence", "s3", "y");
+    model_int(b, "axis", 1);
+    model_output(b, "y");
+    gives(b, 10, (const float[]){1, -2, -3, 2, 3, 4, -5, -6, 5, 6});
+    model_free(b);
+}
+
+static void test_sequence_errors(void **state)
+{
+    (void)state;
+    struct model_builder *b = model_new(17);
+    model_input(b, "x", DTYPE_F32, 1, 3);
+    model_node(b, "SequenceConstruct", "x x", "s");
+    model_output(b, "s");
+    model_refused(b, ERROR_UNSUPPORTED, "output 's' is a sequence of tensors");
+    model_node(b, "Relu", "s", "y");
+    model_refused(b, ERROR_UNSUPPORTED, "input 's' is a sequence of tensors");
+    b->model.node_count--;
+    model_longs(b, "two", 1, 2);
+    model_node(b, "SequenceAt", "s two", "y");
+    model_refused(b, ERROR_FORMAT, "place 2 of a sequence of 2");
+    b->model.node_count--;
+    model_node(b, "SequenceLength", "x", "y");
+    model_refused(b, ERROR_FORMAT, "input 'x' is not a sequence");
+    model_free(b);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_if),           cmocka_unit_test(test_if_on_data),
+    cmocka_unit_test(test_loop),         cmocka_unit_test(test_endless_loop),
+    cmocka_unit_test(test_nothing_collected),
+    cmocka_unit_test(test_sequences),    cmocka_unit_test(test_sequence_errors),
+};
+
+int main(void)
+{
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
