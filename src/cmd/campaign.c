@@ -332,8 +332,21 @@ static int compare_expected(const struct campaign *c, size_t i, struct error *e)
     return compare_cell(c, NULL, i, e);
 }
 
+static void warn_unverified(const struct campaign *c)
+{
+    for (size_t i = 0; i < c->plan.cell_count; i++) {
+        const struct cell *cell = &c->plan.cells[i];
+        if (!c->request->verify || is_verified(c, cell))
+            continue;
+        log_warning("--verify: '%s' is no ONNX file, which is all that the reference kernels read; its "
+                    "cells are compared with each other", cell->model);
+        return;
+    }
+}
+
 static int compare_outputs(struct campaign *c, struct error *e)
 {
+    warn_unverified(c);
     int *done = calloc(c->plan.cell_count, sizeof *done);
     if (!done)
         return error_memory(e);

@@ -112,8 +112,8 @@ static int add_choice(const struct list *l, struct choice *choice, struct error 
     if (!r->device_count)
         return add_sizes(l, choice, e);
     if (!takes_devices(choice)) {
-        error_set(e, ERROR_USAGE, "%s:%s takes no device '%s'", choice->target->found->adapter->name,
-                  choice->provider, r->devices[0]);
+        error_set(e, ERROR_USAGE, "%s:%s takes no device '%s'",
+                  choice->target->found->adapter->name, choice->provider, r->devices[0]);
         return error_hint(e, "-d is for accelerators: name one with --provider");
     }
     for (size_t i = 0; i < r->device_count && !result; i++) {
@@ -123,7 +123,7 @@ static int add_choice(const struct list *l, struct choice *choice, struct error 
     return result;
 }
 
-/* --- which runtime reads what ------------------------------------------------------------------ */
+/* --- which runtime reads what ----------------------------------------------------------------- */
 
 /* Compiled code and TorchScript are ends: nothing else is made of them. */
 static int is_final(const char *format)

@@ -94,7 +94,8 @@ int own_add_worker(struct request *r, const char *command, struct error *e)
 
 static int check_devices(const char *text, struct error *e)
 {
-    static const char known[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:-";
+    static const char known[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                "0123456789._:-";
     const char *at = text;
     for (;;) {
         size_t size = strspn(at, known);

@@ -67,8 +67,8 @@ static int make(struct campaign *c, size_t i, struct error *e)
     int made = 0;
     under_way = &m;
     draw(&m, 1);
-    int result = measure_prepare(cell, &c->request->measure,
-                                 c->stored.models[c->stored.cells[i].model].sha256, &watch, &made, e);
+    const struct store_model *model = &c->stored.models[c->stored.cells[i].model];
+    int result = measure_prepare(cell, &c->request->measure, model->sha256, &watch, &made, e);
     under_way = NULL;
     progress_wipe();
     describe(&m, what, sizeof what);
@@ -77,7 +77,7 @@ static int make(struct campaign *c, size_t i, struct error *e)
     return result;
 }
 
-/* A cell before it for which the same was, or could not be, made; its own index when there is none. */
+/* A cell before it for which the same was, or could not be, made; its own index if there is none. */
 static size_t find_alike(const struct campaign *c, size_t i)
 {
     for (size_t k = 0; k < i; k++)

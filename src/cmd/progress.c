@@ -91,7 +91,8 @@ void progress_say(const char *what, const struct cell *c)
 {
     char line[256], runtime[REPORT_RUNTIME_MAX];
     snprintf(line, sizeof line, "%s: %.60s%s%s on %.40s%s%.20s", what, c->model,
-             c->form[0] ? " " : "", c->form, report_runtime(c, runtime), c->provider[0] ? ":" : "", c->provider);
+             c->form[0] ? " " : "", c->form, report_runtime(c, runtime), c->provider[0] ? ":" : "",
+             c->provider);
     progress_line(line, 1);
 }
 

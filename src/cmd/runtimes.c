@@ -43,9 +43,10 @@ struct way {
     char reason[REASON_MAX];
 };
 
-/* Variants from i on that are as ready as that one, and their reason: "eager, compile (no python3)". */
+/* Variants from i on that are as ready as that one, and why: "eager, compile (no python3)". */
 static void print_ways_like(const struct found *f, const struct way *ways, size_t count, size_t i)
 {
+    const char *before = ways[i].ready != ADAPTER_UNABLE ? i ? "; " : "" : i ? "; not " : "not ";
     char line[REASON_MAX];
     int listed = 0;
     for (size_t k = 0; k < count; k++) {
@@ -53,8 +54,7 @@ static void print_ways_like(const struct found *f, const struct way *ways, size_
         if (alike && k < i)
             return; /* told already */
         if (alike)
-            printf("%s%s", listed++ ? ", " : ways[i].ready == ADAPTER_UNABLE ? "; not " : i ? "; " : "",
-                   f->adapter->variants[k]);
+            printf("%s%s", listed++ ? ", " : before, f->adapter->variants[k]);
     }
     if (ways[i].reason[0])
         printf(" (%s)", format_utf8(ways[i].reason, 1, line, sizeof line));

@@ -161,8 +161,8 @@ static int load(struct session *s, struct error *e)
     json_t *command = json_pack(
         "{s:s, s:s, s:s, s:s, s:s*, s:s, s:i, s:s, s:o, s:i, s:I, s:s, s:s, s:o, s:o, s:o, s:o}",
         "op", "load", "runtime", c->runtime, "variant", c->variant, "library", c->library,
-        "provider", c->provider[0] ? c->provider : NULL, "provider_library", c->provider_library, "require_provider",
-        c->require_provider, "model", model_path(c), "devices", devices_json(c), "threads",
+        "provider", c->provider[0] ? c->provider : NULL, "provider_library", c->provider_library,
+        "require_provider", c->require_provider, "model", model_path(c), "devices", devices_json(c), "threads",
         c->threads, "batch", (json_int_t)c->batch, "precision", c->precision, "spin", c->spin,
         "dims", dims_json(&s->plan), "shapes", shapes_json(&s->plan), "types",
         types_json(&s->plan), "options", options);

@@ -197,7 +197,8 @@ int format_how(const struct report *r, const struct summary_group *g, size_t ind
 {
     size_t row = g->begin;
     char name[REPORT_RUNTIME_MAX];
-    while (row < g->end && (!r->rows[row].cell->cell.how[0] || how_told(r, g, row, NULL) || index--))
+    while (row < g->end &&
+           (!r->rows[row].cell->cell.how[0] || how_told(r, g, row, NULL) || index--))
         row++;
     *out = '\0';
     if (row == g->end)
