@@ -31,6 +31,7 @@ struct pt_aoti {
     char isa[64];                        /* what the package says it was built for */
     const char *checked;                 /* see pt_isa_check_code */
     const char *weights;                 /* "in the program", "apart" */
+    int has_checks;                      /* it looks at shapes by itself */
 };
 
 /* TorchScript through the shim (pt_script.c). */

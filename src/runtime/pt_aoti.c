@@ -5,7 +5,9 @@
 #include "runtime/pt_isa.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -225,11 +227,24 @@ int pt_aoti_check(struct pt *p, const struct adapter_request *r, const struct pt
     return code ? code : check_metadata(p, package, m, e);
 }
 
+/* A package's program looks at the shapes it is given only when it is told to, before its first
+ * run; then it also looks at what each operator gives, in every run. Where the description says
+ * what the shapes are, they were compared with it, and the runs are left as they are. */
+static int set_checks(struct pt *p, struct error *e)
+{
+    p->aoti.has_checks = !p->description;
+    return setenv("AOTI_RUNTIME_CHECK_INPUTS", p->aoti.has_checks ? "1" : "0", 1)
+               ? error_errno(e, errno, "cannot set AOTI_RUNTIME_CHECK_INPUTS")
+               : 0;
+}
+
 int pt_aoti_load(struct pt *p, const struct adapter_request *r, const struct pt_package *package,
                  const struct pt_members *m, struct error *e)
 {
     struct program f = {0};
-    int code = open_program(p, package, m, r, e);
+    int code = set_checks(p, e);
+    if (!code)
+        code = open_program(p, package, m, r, e);
     if (!code)
         code = load_symbols(p, &f, e);
     if (!code)

@@ -90,7 +90,6 @@ static int put_variant(struct pt *p, struct error *e)
 {
     if (p->script.shim[0])
         return put(p, "shim", json_string(p->script.shim), e);
-    const char *checks = getenv("AOTI_RUNTIME_CHECK_INPUTS");
     int code = put(p, "isa", json_string(p->aoti.isa), e);
     if (!code)
         code = put(p, "code_check", json_string(p->aoti.checked), e);
@@ -98,7 +97,7 @@ static int put_variant(struct pt *p, struct error *e)
         code = put(p, "weights", json_string(p->aoti.weights), e);
     return code ? code
                 : put(p, "input_checks",
-                      json_string(checks && *checks && *checks != '0' ? "on" : "off"), e);
+                      json_string(p->aoti.has_checks ? "on" : "off"), e);
 }
 
 static int put_device(struct pt *p, struct error *e)

@@ -62,7 +62,6 @@ static int check(const struct adapter_request *r, struct error *e)
     return openmp_check_spin(r->spin, e);
 }
 
-/* Packages check the shapes they are given only when they are told to. */
 static int environment(const struct adapter_request *r, struct adapter_environment *out,
                        struct error *e)
 {
@@ -71,8 +70,6 @@ static int environment(const struct adapter_request *r, struct adapter_environme
     int code = openmp_environment(r, out->variables, e);
     if (!code)
         code = openmp_variable(out->variables, "MKL_NUM_THREADS", threads, e);
-    if (!code && !strcmp(r->variant, "aoti"))
-        code = openmp_variable(out->variables, "AOTI_RUNTIME_CHECK_INPUTS", "1", e);
     if (!code && !strcmp(r->provider, "cuda"))
         code = openmp_variable(out->variables, "NVIDIA_TF32_OVERRIDE", "0", e);
     return !code && is_python(r) ? set_python(r, out->variables, e) : code;

@@ -157,6 +157,8 @@ static void described(void **context)
     assert_string_equal(word(&t, "denormals"), "kept");
     assert_string_equal(word(&t, "weights"), "in the program");
     assert_string_equal(word(&t, "model_how"), "by hand");
+    assert_string_equal(word(&t, "input_checks"), "off"); /* compared with the description */
+    assert_string_equal(getenv("AOTI_RUNTIME_CHECK_INPUTS"), "0");
     assert_true(json_is_false(json_object_get(t.loaded.settings, "gradients")));
     assert_true(json_is_false(json_object_get(t.loaded.settings, "trial_run")));
     for (int i = 0; i < 3; i++)
@@ -184,6 +186,8 @@ static void by_somebody_else(void **context)
     right(&t);
     assert_string_equal(t.loaded.outputs[1].name, "output1");
     assert_int_equal(t.loaded.outputs[1].bytes, 24); /* a trial told */
+    assert_string_equal(word(&t, "input_checks"), "on");
+    assert_string_equal(getenv("AOTI_RUNTIME_CHECK_INPUTS"), "1");
     assert_true(json_is_true(json_object_get(t.loaded.settings, "trial_run")));
     leave(&t);
     prepare(&t);
@@ -426,8 +430,7 @@ static void variables(void **context)
     struct adapter_environment out = {.variables = json_object()};
     assert_int_equal(adapter_pytorch.environment(&t.request, &out, &err), 0);
     const char *const wanted[][2] = {{"OMP_NUM_THREADS", "2"},   {"MKL_NUM_THREADS", "2"},
-                                     {"GOMP_SPINCOUNT", "10000"}, {"OMP_WAIT_POLICY", "passive"},
-                                     {"AOTI_RUNTIME_CHECK_INPUTS", "1"}};
+                                     {"GOMP_SPINCOUNT", "10000"}, {"OMP_WAIT_POLICY", "passive"}};
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
         assert_string_equal(json_string_value(json_object_get(out.variables, wanted[i][0])),
                             wanted[i][1]);
@@ -438,7 +441,6 @@ static void variables(void **context)
     t.request.variant = "torchscript";
     assert_int_equal(adapter_pytorch.environment(&t.request, &out, &err), 0);
     assert_null(json_object_get(out.variables, "OMP_WAIT_POLICY"));
-    assert_null(json_object_get(out.variables, "AOTI_RUNTIME_CHECK_INPUTS"));
     assert_string_equal(json_string_value(json_object_get(out.variables, "NVIDIA_TF32_OVERRIDE")),
                         "0");
     t.request.spin = "fast";
