@@ -184,8 +184,8 @@ pid_t worker_pid(const struct worker *w)
 /* Of the processes that it started and has waited for, to a clock tick. */
 static uint64_t children_cpu_ns(pid_t pid)
 {
+    enum { SKIPPED = 13 }; /* state .. stime, before cutime and cstime */
     char path[32], text[1024];
-    unsigned long long user = 0, system = 0;
     snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
     FILE *f = fopen(path, "re");
     size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
@@ -193,12 +193,18 @@ static uint64_t children_cpu_ns(pid_t pid)
         fclose(f);
     text[n] = '\0';
     const char *at = strrchr(text, ')'); /* a name may hold blanks and brackets */
-    long ticks = sysconf(_SC_CLK_TCK);
-    if (!at || ticks <= 0 ||
-        sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %llu %llu", &user,
-               &system) != 2)
+    long hertz = sysconf(_SC_CLK_TCK);
+    if (!at || hertz <= 0)
         return 0;
-    return (user + system) * (NS_PER_S / (uint64_t)ticks);
+    at++;
+    for (int i = 0; i < SKIPPED; i++) {
+        at += strspn(at, " ");
+        at += strcspn(at, " ");
+    }
+    char *end;
+    uint64_t ticks = strtoull(at, &end, 10);
+    ticks += strtoull(end, NULL, 10);
+    return ticks * (NS_PER_S / (uint64_t)hertz);
 }
 
 uint64_t worker_cpu_ns(void *worker)
