@@ -133,7 +133,7 @@ class Maker:
         self.say("tracing the module (torch.jit.trace)", "torch.jit.trace")
         traced = torch.jit.trace(self.built.module, copies(self.built.examples),
                                  check_trace=False)
-        error = self.compare("TorchScript", traced)
+        error = self.compare("traced module", traced)
         note = self.note("torchscript", "torch.jit.trace", max_rel_error=error)
         torch.jit.save(traced, path, _extra_files={"wattle.json": json.dumps(note)})
         return note
