@@ -1,26 +1,23 @@
 #include "runtime/install.h"
 
 #include "base/buffer.h"
-#include "base/clock.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "runtime/folder.h"
 #include "runtime/install_job.h"
 #include "runtime/record.h"
 
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <ftw.h>
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { WAIT_MS = 200, WALK_FDS = 16, WHY_MAX = 256 };
+enum { WHY_MAX = 256 };
 
 static const char LINK[] = ".link";
 
@@ -103,45 +100,14 @@ static void finish(struct install_job *j)
     json_decref(j->commands);
 }
 
-/* Held by the open file, so it is gone when this process and the pip it has started are, however
- * they end. */
+/* It is handed to pip too, and so held until both this process and the pip it has started are gone,
+ * however they end. */
 static int take_lock(struct install_job *j, struct error *e)
 {
-    char path[PATH_MAX];
-    int result = file_make_folder(j->home, e), told = 0;
-    if (!result)
-        result = file_join(path, j->home, ".lock", e);
-    if (result)
-        return result;
-    j->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (j->lock < 0)
-        return error_errno(e, errno, "cannot open '%s'", path);
-    while (flock(j->lock, LOCK_EX | LOCK_NB)) {
-        if (errno != EWOULDBLOCK && errno != EINTR)
-            return error_errno(e, errno, "cannot lock '%s'", path);
-        if (is_interrupted(j->options))
-            return error_set(e, ERROR_INTERRUPTED, "interrupted");
-        if (!told++)
-            install_tell(j->options, "waiting for another wattle that installs or removes, or the "
-                                     "pip that it has left");
-        clock_sleep_until_ns(clock_monotonic_ns() + WAIT_MS * NS_PER_MS);
-    }
-    return 0;
-}
-
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
-{
-    (void)st;
-    (void)at;
-    return kind == FTW_DP || kind == FTW_DNR ? rmdir(path) : unlink(path);
-}
-
-/* rm -r; what is not there is fine. */
-static int remove_tree(const char *path, struct error *e)
-{
-    if (!nftw(path, remove_one, WALK_FDS, FTW_DEPTH | FTW_PHYS) || errno == ENOENT)
-        return 0;
-    return error_errno(e, errno, "cannot remove '%s'", path);
+    const struct folder_wait wait = {j->options->interrupted, j->options->tell, j->options->context,
+                                     "waiting for another wattle that installs or removes, or the "
+                                     "pip that it has left"};
+    return folder_lock(j->home, &wait, &j->lock, e);
 }
 
 static int remove_matches(const char *root, const char *const *tails, struct error *e)
@@ -151,7 +117,7 @@ static int remove_matches(const char *root, const char *const *tails, struct err
         struct locate_paths paths;
         result = locate_glob(root, *tails, &paths, e);
         for (size_t i = 0; i < paths.count && !result; i++)
-            result = remove_tree(paths.paths[i], e);
+            result = folder_remove(paths.paths[i], e);
         locate_free(&paths);
     }
     return result;
@@ -171,10 +137,10 @@ static int take_away(const struct install_job *j, const char *path, struct error
     char hidden[PATH_MAX];
     int result = file_join(hidden, j->home, ".removed", e);
     if (!result)
-        result = remove_tree(hidden, e);
+        result = folder_remove(hidden, e);
     if (!result && rename(path, hidden) && errno != ENOENT)
         result = error_errno(e, errno, "cannot remove '%s'", path);
-    return result ? result : remove_tree(hidden, e);
+    return result ? result : folder_remove(hidden, e);
 }
 
 /* Of a path that matches NAME-*, without ".link" if it has that. */
@@ -309,7 +275,7 @@ static int install_anew(struct install_job *j, const char *old, struct error *e)
     if (!result)
         result = put_in_place(j, old, e);
     if (result)
-        remove_tree(j->partial, &ignored);
+        folder_remove(j->partial, &ignored);
     return result;
 }
 

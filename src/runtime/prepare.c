@@ -225,7 +225,7 @@ static json_t *make_request(const struct job *j)
 static int run_script(struct job *j, const char *script, struct error *e)
 {
     const struct python_job job = {j->r->library, script, j->partial, j->r->interrupted, j->r->tell,
-                                   j->r->context};
+                                   j->r->context, j->lock};
     json_t *request = make_request(j);
     int result = request ? python_run(&job, request, e) : error_memory(e);
     json_decref(request);

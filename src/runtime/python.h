@@ -18,6 +18,8 @@ struct python_job {
     int (*interrupted)(void);
     void (*tell)(void *context, const char *line); /* NULL: nobody listens */
     void *context;
+    int lock;                /* a descriptor handed to it: what that locks stays locked as long as it
+                                lives, also when this process does not; 0: none */
 };
 
 /* The script's own error, or else what became of the process. */

@@ -1,22 +1,20 @@
 #include "runtime/pytorch_shim.h"
 
-#include "base/clock.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "runtime/command.h"
+#include "runtime/folder.h"
 #include "runtime/scripts.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { HASH_SHOWN = 12, VERSION_MAX = 32, WORDS_MAX = 300, WAIT_MS = 200 };
+enum { HASH_SHOWN = 12, VERSION_MAX = 32, WORDS_MAX = 300 };
 #define SOURCE "shim/pytorch.cpp"
 #define TIMEOUT_S "600"
 
@@ -192,27 +190,6 @@ static int compile(const char *library, const char *path, const struct install_o
     return code;
 }
 
-/* Held by the open file, so it is gone when this process is. */
-static int take_lock(const char *path, const struct install_options *o, int *lock, struct error *e)
-{
-    char name[PATH_MAX];
-    int told = 0;
-    snprintf(name, sizeof name, "%.*s/.lock", (int)(strrchr(path, '/') - path), path);
-    *lock = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (*lock < 0)
-        return error_errno(e, errno, "cannot open '%.300s'", name);
-    while (flock(*lock, LOCK_EX | LOCK_NB)) {
-        if (errno != EWOULDBLOCK && errno != EINTR)
-            return error_errno(e, errno, "cannot lock '%.300s'", name);
-        if (o->interrupted && o->interrupted())
-            return error_set(e, ERROR_INTERRUPTED, "interrupted");
-        if (!told++ && o->tell)
-            o->tell(o->context, "waiting for another wattle that compiles the same");
-        clock_sleep_until_ns(clock_monotonic_ns() + WAIT_MS * NS_PER_MS);
-    }
-    return 0;
-}
-
 int pytorch_shim(const char *library, char path[PATH_MAX],
                  void (*tell)(void *context, const char *line), void *context,
                  int (*interrupted)(void), struct error *e)
@@ -224,9 +201,9 @@ int pytorch_shim(const char *library, char path[PATH_MAX],
     if (code || !access(path, R_OK))
         return code;
     snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(path, '/') - path), path);
-    code = file_make_folder(folder, e);
-    if (!code)
-        code = take_lock(path, &o, &lock, e);
+    const struct folder_wait wait = {interrupted, tell, context,
+                                     "waiting for another wattle that compiles the same"};
+    code = folder_lock(folder, &wait, &lock, e);
     if (!code && access(path, R_OK))
         code = compile(library, path, &o, lock, e);
     if (lock >= 0)

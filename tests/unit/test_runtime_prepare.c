@@ -28,6 +28,7 @@ static const char FAKE[] =
     "#!/bin/sh\n"
     "cd \"$(dirname \"$0\")/../..\"\n"
     "[ \"$1 $2\" = '-I -B' ] && [ -f \"$3\" ] || exit 9\n"
+    "[ -e /proc/$$/fd/3 ] || exit 8\n" /* the lock, which lives as long as it does */
     "echo run >>runs\n"
     "cp \"$4\" request\n"
     "result=$(sed -n 's/^ *\"result\": \"\\(.*\\)\".*/\\1/p' \"$4\")\n"
@@ -116,7 +117,10 @@ static struct prepare_request request(const char *variant)
 static int prepare(const char *variant)
 {
     struct prepare_request r = request(variant);
-    return prepare_model(&r, &prepared, &e);
+    int result = prepare_model(&r, &prepared, &e);
+    if (result)
+        print_message("%s\n", e.text);
+    return result;
 }
 
 static int runs(void)
