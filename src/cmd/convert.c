@@ -325,7 +325,8 @@ static int hash_source(struct conversion *c, struct error *e)
 static int run_script(struct conversion *c, json_t *request, struct error *e)
 {
     char script[PATH_MAX];
-    const struct python_job job = {c->pytorch->library, script, c->folder, interrupted, tell, NULL};
+    const struct python_job job = {.library = c->pytorch->library, .script = script,
+                                   .folder = c->folder, .interrupted = interrupted, .tell = tell};
     int result = request ? script_path("python/convert.py", script, e) : error_memory(e);
     if (!result)
         result = python_run(&job, request, e);
