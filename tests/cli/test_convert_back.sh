@@ -28,6 +28,11 @@ PY
 json "$dir/note.json" '.form == "converted" and .max_rel_error < 1e-5 and
     (.how | startswith("onnx2torch ")) and .outputs[1] ==
     {"name": "total", "type": "float32", "shape": [null]} and .inputs[1].name == "ids"'
+expect 0 convert "$dir/kept.onnx" -f -q -o "$new/m.pt2"
+in_out "image                    float32 [1,3,8,8]"
+expect 2 convert "$root/tests/fixtures/onnx/bad_rank.onnx" --dynamic-batch -o "$new/s.pt2"
+in_err "the batch of this file is fixed at"
+expect 0 convert "$dir/kept.onnx" --dynamic-batch -f -q -o "$new/m.pt2"
 expect 0 convert "$new/m.pt2" --opset 18 --external-data -q -o "$new/back.onnx"
 in_out "[batch,3,8,8]"
 expect 2 convert "$new/m.pt2" -o "$new/m.pt2" -f

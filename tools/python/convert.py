@@ -71,13 +71,25 @@ class Converter:
         else:
             request = dict(self.request)
             if kind == "exported":
-                request["batch"] = batch_to_try(request["model"])
-            if kind == "onnx" and self.request.get("dynamic_batch"):
-                request["batch"] = EXPORT_BATCH
+                request["batch"] = EXPORT_BATCH if exported_is_free(request["model"]) else 0
+            if kind == "onnx":
+                request["batch"] = self.onnx_batch()
             built = module.build(request)
         if not built.examples:
             raise module.Refused("unsupported", "the model has no inputs that are tensors")
         return self.deterministic(built)
+
+    def onnx_batch(self) -> int:
+        """0 where the file says it itself."""
+        from pytorch_module import Refused
+
+        sizes = onnx_batches(self.request["model"])
+        if 0 in sizes:
+            return EXPORT_BATCH if self.request.get("dynamic_batch") else 1
+        if self.request.get("dynamic_batch") and sizes:
+            raise Refused("usage", f"the batch of this file is fixed at {sizes[0]}",
+                          "leave out --dynamic-batch")
+        return 0
 
     def deterministic(self, built: Any) -> Any:
         from pytorch_module import Refused
@@ -94,10 +106,6 @@ class Converter:
         from pytorch_module import Refused
 
         wanted = bool(self.request.get("dynamic_batch"))
-        if wanted and self.request["format"] == "onnx" and batch_of(self.built.examples) != (
-                EXPORT_BATCH):
-            raise Refused("usage", f"the batch of this file is fixed at "
-                          f"{batch_of(self.built.examples)}", "leave out --dynamic-batch")
         if self.request["format"] != "exported":
             return wanted
         sizes = placeholder_shapes(self.built.program)
@@ -431,15 +439,28 @@ def placeholder_shapes(program: Any) -> list[list]:
             and hasattr(node.meta.get("val"), "shape")]
 
 
-def batch_to_try(path: str) -> int:
-    """One for an exported program that leaves it free."""
+def exported_is_free(path: str) -> bool:
+    """Whether an exported program takes any batch."""
     import torch
 
     try:
         sizes = placeholder_shapes(torch.export.load(path))
     except Exception: # which build() tells
-        return 0
-    return EXPORT_BATCH if any(s and not isinstance(s[0], int) for s in sizes) else 0
+        return False
+    return any(shape and not isinstance(shape[0], int) for shape in sizes)
+
+
+def onnx_batches(path: str) -> list[int]:
+    """The first size of each input; 0 for a free one."""
+    import onnx
+
+    try:
+        graph = onnx.load(path, load_external_data=False).graph
+    except Exception: # which build() tells
+        return []
+    weights = {tensor.name for tensor in graph.initializer}
+    shapes = [value.type.tensor_type.shape.dim for value in graph.input if value.name not in weights]
+    return [shape[0].dim_value for shape in shapes if shape]
 
 
 def clean(model: Any) -> None:
@@ -580,14 +601,19 @@ def work(request: dict, shown: Any) -> dict:
 def main() -> int:
     with open(sys.argv[1], encoding="utf-8") as file:
         request = json.load(file)
+    shown = sys.stdout
     if request.get("finish"):
         result = finish(request)
     else:
         set_up(request)
         shown = take_streams(request)
         result = work(request, shown)
-    with open(request["result"], "w", encoding="utf-8") as file:
-        json.dump(result, file, indent=1)
+    try:
+        with open(request["result"], "w", encoding="utf-8") as file:
+            json.dump(result, file, indent=1)
+    except OSError as error: # no room for this either: it becomes the last words
+        print(result.get("text") or str(error), file=shown, flush=True)
+        return 1
     return 1 if "error" in result else 0
 
 
