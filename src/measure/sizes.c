@@ -312,6 +312,17 @@ int sizes_wanted(const struct cell *c, const struct input_rule *r, json_t *shape
     return 0;
 }
 
+/* The file gives it no shape at all. */
+static int size_unknown(const struct sizes *s, struct input_rule *r, const struct shape *wanted,
+                        struct error *e)
+{
+    r->shape = *wanted;
+    if (wanted->rank >= 0)
+        return 0;
+    error_set(e, ERROR_USAGE, "model '%s' gives input '%s' no shape", s->cell->model, r->name);
+    return error_hint(e, "give it one: --shape %s=1x3x224x224", r->name);
+}
+
 int sizes_input(struct sizes *s, const struct onnx_value *input, struct input_rule *r,
                 struct error *e)
 {
@@ -319,10 +330,8 @@ int sizes_input(struct sizes *s, const struct onnx_value *input, struct input_ru
     int result = sizes_wanted(s->cell, r, s->shapes, &wanted, e);
     if (result)
         return result;
-    if (input->rank < 0) {
-        r->shape = wanted;
-        return 0;
-    }
+    if (input->rank < 0)
+        return size_unknown(s, r, &wanted, e);
     if (wanted.rank >= 0 && wanted.rank != input->rank)
         return error_set(e, ERROR_USAGE, "input '%s' is to have %d dimensions, the model gives it %d",
                          r->name, wanted.rank, input->rank);

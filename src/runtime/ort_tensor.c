@@ -113,12 +113,29 @@ static int set_bytes(struct adapter_tensor *t, size_t element_bytes, struct erro
     return 0;
 }
 
+/* The library tells a scalar and a shape that the file does not give alike, as no sizes: of an input
+ * what is asked for decides, of an output what comes. */
+static void take_unknown_shape(const struct adapter_request *r, const struct place *p)
+{
+    struct adapter_tensor *t = p->tensor;
+    const struct adapter_shape *s = p->is_input ? asked_shape(r, t) : NULL;
+    if (s) {
+        t->rank = s->rank;
+        memcpy(t->dims, s->dims, (size_t)s->rank * sizeof *t->dims);
+    }
+    *p->is_dynamic |= !p->is_input;
+}
+
 static int set_dims(struct ort *o, const struct adapter_request *r,
                     const struct ort_tensor_info *info, const struct place *p, struct error *e)
 {
     struct adapter_tensor *t = p->tensor;
     const char *symbols[ADAPTER_RANK_MAX] = {0};
     size_t rank = (size_t)t->rank;
+    if (!rank) {
+        take_unknown_shape(r, p);
+        return 0;
+    }
     int code = ort_check(&o->api, o->api.dims(info, t->dims, rank), e,
                          "cannot read the shape of '%.60s'", t->name);
     if (!code)

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """make_onnx.py FILE NAME=[TYPE:]SIZExSIZE...: an ONNX file that copies each of its inputs to an
-output out_NAME. A size is a number, the name of a symbolic one, or ? for one that has no name."""
+output out_NAME. A size is a number, the name of a symbolic one, or ? for one that has no name; * in
+place of the sizes gives no shape at all."""
 import sys
 
 TYPES = {"float32": 1, "uint8": 2, "int32": 6, "int64": 7, "bool": 9}
@@ -22,14 +23,15 @@ def field(number: int, value: int | str | bytes) -> bytes:
 
 
 def dimension(size: str) -> bytes:
-    if size == "?":
+    if size in ("?", "*"):
         return b""
     return field(1, int(size)) if size.isdigit() else field(2, size)
 
 
 def value(name: str, kind: str, sizes: list[str]) -> bytes:
-    shape = b"".join(field(1, dimension(size)) for size in sizes)
-    return field(1, name) + field(2, field(1, field(1, TYPES[kind]) + field(2, shape)))
+    shape = field(2, b"".join(field(1, dimension(size)) for size in sizes))
+    tensor = field(1, TYPES[kind]) + (b"" if sizes == ["*"] else shape)
+    return field(1, name) + field(2, field(1, tensor))
 
 
 def copy(text: str) -> bytes:

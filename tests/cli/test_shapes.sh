@@ -59,6 +59,15 @@ expect 2 run sym.onnx -r builtin --dim M=2 --dry-run
 expect 0 run resnet50 -r builtin --dry-run # not written yet
 in_out "batch 1"
 
+# An input that the file gives no shape has what is asked for, and is not taken for a scalar.
+make_onnx bare.onnx 'x=*'
+expect 2 run bare.onnx
+in_err "model 'bare' gives input 'x' no shape"
+in_err "--shape x="
+for runtime in onnxruntime openvino; do
+    "$wattle" runtimes | grep -q "^$runtime .*cpu" && batch 5 '[5,3]' bare.onnx -r $runtime --shape x=5x3
+done
+
 # A file that only the runtime reads: it tells the batch once it is loaded.
 if "$wattle" runtimes | grep -q '^openvino .*cpu'; then
     sed -e 's/shape="1,4"/shape="6,4"/; s|<dim>1</dim>|<dim>6</dim>|g' "$root/tests/fixtures/openvino/relu.xml" >six.xml
