@@ -23,27 +23,33 @@ static int read_block(const struct infer_context *c, int spatial, const int64_t 
     return 0;
 }
 
+static int read_list(const struct infer_context *c, const char *name, size_t expected, int64_t low,
+                     int64_t *out, struct error *e)
+{
+    const int64_t *given;
+    size_t count;
+    int code = infer_attribute_ints(c, name, expected, expected, &given, &count, e);
+    for (size_t i = 0; i < expected && !code; i++) {
+        out[i] = given ? given[i] : low;
+        if (out[i] < low || out[i] > (int64_t)1 << 30)
+            code = infer_fail(c, e, "attribute '%s' has the entry %" PRId64, name, out[i]);
+    }
+    return code;
+}
+
 /* strides, dilations and pads; the block has been read into a.kernel. */
-static int read_steps(const struct infer_context *c, int spatial, struct error *e)
+static int read_steps(const struct infer_context *c, size_t spatial, struct error *e)
 {
     struct attributes *a = &c->node->a;
-    const struct { const char *name; int64_t *to; int64_t low; size_t per; } rows[] = {
-        {"strides", a->strides, 1, 1}, {"dilations", a->dilations, 1, 1}, {"pads", NULL, 0, 2}};
-    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
-        const int64_t *given;
-        size_t count, expected = rows[r].per * (size_t)spatial;
-        int code = infer_attribute_ints(c, rows[r].name, expected, expected, &given, &count, e);
-        if (code)
-            return code;
-        for (size_t i = 0; i < expected; i++) {
-            int64_t value = given ? given[i] : rows[r].low;
-            if (value < rows[r].low || value > (int64_t)1 << 30)
-                return infer_fail(c, e, "attribute '%s' has the entry %" PRId64, rows[r].name, value);
-            *(rows[r].to ? &rows[r].to[i] : i < (size_t)spatial ? &a->pads_begin[i]
-                                          : &a->pads_end[i - (size_t)spatial]) = value;
-        }
-    }
-    return 0;
+    int64_t pads[6] = {0};
+    int code = read_list(c, "strides", spatial, 1, a->strides, e);
+    if (!code)
+        code = read_list(c, "dilations", spatial, 1, a->dilations, e);
+    if (!code)
+        code = read_list(c, "pads", 2 * spatial, 0, pads, e);
+    memcpy(a->pads_begin, pads, spatial * sizeof *pads);
+    memcpy(a->pads_end, pads + spatial, spatial * sizeof *pads);
+    return code;
 }
 
 static int infer_col2im(const struct infer_context *c, struct error *e)
@@ -60,7 +66,7 @@ static int infer_col2im(const struct infer_context *c, struct error *e)
     if (!code && (spatial < 1 || count != spatial || x->shape.rank != 3))
         code = infer_fail(c, e, "image_shape and block_shape do not fit each other or the input");
     if (!code)
-        code = read_steps(c, (int)spatial, e);
+        code = read_steps(c, spatial, e);
     if (!code)
         code = read_block(c, (int)spatial, image, &places, e);
     if (code)
