@@ -38,7 +38,7 @@ static int read_labels(const char **text, int rank, struct labels *out)
             for (int i = rank - letters; i > 0; i--)
                 out->label[out->count++] = ELLIPSIS_BASE + i;
         } else if (isalpha((unsigned char)*p) && out->count < RANK_MAX) {
-            out->label[out->count++] = *p;
+            out->label[out->count++] = (unsigned char)*p;
         } else {
             return -1;
         }
@@ -212,10 +212,11 @@ static void sum_real(const struct walk *w, const struct tensor *in, double *sum)
     double product[CHUNK], factor[CHUNK];
     for (int64_t i = 0; i < w->count; i += CHUNK) {
         int64_t n = w->count - i < CHUNK ? w->count - i : CHUNK;
+        for (int64_t k = 0; k < n; k++)
+            product[k] = 1;
         for (int o = 0; o < w->operands; o++) {
-            load_real(in[o].type, in[o].data, w->offset[o] + i * w->step[o], w->step[o], n,
-                      o ? factor : product);
-            for (int64_t k = 0; k < n && o; k++)
+            load_real(in[o].type, in[o].data, w->offset[o] + i * w->step[o], w->step[o], n, factor);
+            for (int64_t k = 0; k < n; k++)
                 product[k] *= factor[k];
         }
         for (int64_t k = 0; k < n; k++)

@@ -46,7 +46,7 @@ static int read_functions(const struct infer_context *c, int directions, struct 
 {
     const struct cell *cell = cell_of(c->node);
     const struct onnx_attribute *a = infer_attribute(c, "activations");
-    size_t count = (size_t)(cell->functions * directions);
+    size_t count = (size_t)cell->functions * (size_t)directions;
     for (size_t i = 0; i < count; i++)
         c->node->a.axes[i] = cell->defaults[i % (size_t)cell->functions];
     if (infer_attribute(c, "activation_alpha") || infer_attribute(c, "activation_beta"))
@@ -312,8 +312,8 @@ static struct sequence sequence_of(const struct node *n, const struct tensor *in
     int64_t gh = z->gates * z->hidden;
     const float *bias = part(&in[IN_B], d * 2 * gh);
     struct sequence s = {.node = n, .in = z->in, .hidden = z->hidden,
-                         .w = part(&in[IN_W], d * gh * z->in),
-                         .r = part(&in[IN_R], d * gh * z->hidden), .wb = bias,
+                         .w = (const float *)in[IN_W].data + d * gh * z->in,
+                         .r = (const float *)in[IN_R].data + d * gh * z->hidden, .wb = bias,
                          .rb = bias ? bias + gh : NULL, .p = part(&in[IN_P], d * 3 * z->hidden),
                          .functions = n->a.axes + d * cell_of(n)->functions};
     s.gates = (float *)out[OUT_WORK].data + (d * z->batch + b) * (2 * gh + 2 * z->hidden);
@@ -339,7 +339,7 @@ static void run_sequence(const struct node *n, const struct tensor *in, const st
         int64_t y = batch_first ? x * z->directions + d
                                 : (t * z->directions + d) * z->batch + b;
         if (k < length) {
-            step(&s, part(&in[IN_X], x * z->in));
+            step(&s, (const float *)in[IN_X].data + x * z->in);
             store_state(&out[OUT_Y], y * z->hidden, z->hidden, s.h);
         } else if (out[OUT_Y].data) { /* behind the sequence's end */
             memset((float *)out[OUT_Y].data + y * z->hidden, 0, (size_t)z->hidden * sizeof(float));
