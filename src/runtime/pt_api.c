@@ -2,6 +2,7 @@
 
 #include "base/buffer.h"
 #include "base/file.h"
+#include "base/text.h"
 
 #include <dlfcn.h>
 #include <stdarg.h>
@@ -78,6 +79,23 @@ static int load_symbols(struct pt_api *api, void *handle, const char *library, s
     return 0;
 }
 
+/* The library tells no more than 2.13.0; which build of it this is ("2.13.0+cpu") stands in the
+ * version.py of the package that it is part of. */
+static void read_build(struct pt_api *api, const char *library)
+{
+    char path[PATH_MAX], text[4096], version[32];
+    const char *slash = strrchr(library, '/');
+    int n = snprintf(path, sizeof path, "%.*s../version.py", (int)(slash ? slash + 1 - library : 0),
+                     library);
+    if (n < 0 || n >= PATH_MAX || file_read_text(path, text, sizeof text))
+        return;
+    char quote = 0;
+    const char *line = strstr(text, "\n__version__ = '");
+    if (line && sscanf(line, "\n__version__ = '%31[0-9A-Za-z.+-]%c", version, &quote) == 2 &&
+        quote == '\'' && text_starts(version, api->version))
+        snprintf(api->version, sizeof api->version, "%s", version);
+}
+
 /* 0x020d000000000000 is 2.13.0: a byte for each part. */
 static int read_version(struct pt_api *api, const char *library, struct error *e)
 {
@@ -86,8 +104,10 @@ static int read_version(struct pt_api *api, const char *library, struct error *e
     api->minor = (int)(v >> 48 & 0xff);
     snprintf(api->version, sizeof api->version, "%d.%d.%d", api->major, api->minor,
              (int)(v >> 40 & 0xff));
-    if (api->major == MAJOR)
+    if (api->major == MAJOR) {
+        read_build(api, library);
         return 0;
+    }
     error_set(e, ERROR_UNSUPPORTED, "'%s' is of PyTorch %s, whose C interface wattle does not know",
               library, api->version);
     return error_hint(e, "wattle takes PyTorch 2");

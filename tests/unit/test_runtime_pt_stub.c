@@ -388,6 +388,41 @@ static void versions(void **context)
     set("FAKE_TORCH_VERSION", NULL);
 }
 
+/* As in the package: torch/version.py beside torch/lib. */
+static void tell_build(const char *text)
+{
+    char path[192];
+    snprintf(path, sizeof path, "%s/version.py", pt_torch);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void version_is(const char *version)
+{
+    struct trip t;
+    prepare(&t);
+    load(&t);
+    assert_int_equal(t.code, 0);
+    assert_string_equal(t.loaded.version, version);
+    leave(&t);
+}
+
+static void build_of_the_version(void **context)
+{
+    (void)context;
+    assert_int_equal(pt_package(PT_META, PT_DESCRIPTION), 0);
+    tell_build("import x\n__version__ = '2.13.0+cpu'\n");
+    version_is("2.13.0+cpu");
+    tell_build("import x\n__version__ = '2.12.0+cpu'\n"); /* of another library */
+    version_is("2.13.0");
+    tell_build("import x\n__version__ = '2.13.0");
+    version_is("2.13.0");
+    tell_build("");
+    version_is("2.13.0");
+}
+
 static void settings_that_differ(void **context)
 {
     (void)context;
@@ -1046,6 +1081,7 @@ int main(void)
         cmocka_unit_test(each_function_fails),
         cmocka_unit_test(libraries_that_are_none),
         cmocka_unit_test(versions),
+        cmocka_unit_test(build_of_the_version),
         cmocka_unit_test(settings_that_differ),
         cmocka_unit_test(variables),
         cmocka_unit_test(built_for_something_else),
