@@ -396,7 +396,7 @@ static int is_batch_open(const struct campaign *c, const struct cell *cell)
 static int learn_batch(struct campaign *c, const struct cell *cell, const struct record *record,
                        struct error *e)
 {
-    int64_t batch = record_loaded_batch(record);
+    int64_t batch = record_loaded_batch(json_object_get(record->shapes, "inputs"));
     int result = 0;
     if (batch == cell->batch || !is_batch_open(c, cell))
         return 0;

@@ -541,6 +541,7 @@ int request_parse(struct request *r, const struct option_list *options, struct e
     int result = host_read(&r->host, r->measure.sysroot, e);
     for (size_t i = 0; i < sizeof steps / sizeof *steps && !result; i++)
         result = steps[i](r, options, e);
+    r->measure.batch_is_asked = r->batches[0] > 0;
     r->measure.ranges = r->ranges;
     r->measure.data = r->input.count ? &r->input : NULL;
     if (result)

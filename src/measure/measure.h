@@ -20,6 +20,7 @@ struct measure_options {
     uint64_t warmup_max_ns;    /* ... or this long: "no steady state", SUSPECT */
     uint64_t timeout_ns;       /* a load or an inference that takes longer is killed */
     uint64_t seed;             /* of the inputs */
+    int batch_is_asked;        /* -b: a file that fixes another is refused, not labelled with it */
     int input_sets;            /* distinct buffers the window goes through, default 4 */
     const char *sysroot;
     double tdp_w;

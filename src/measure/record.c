@@ -35,12 +35,12 @@ void record_release(struct record *r)
     *r = (struct record){.energy_meter = -1};
 }
 
-int64_t record_loaded_batch(const struct record *r)
+int64_t record_loaded_batch(json_t *inputs)
 {
     int64_t common = -1;
     size_t i;
     json_t *input;
-    json_array_foreach(json_object_get(r->shapes, "inputs"), i, input) {
+    json_array_foreach(inputs, i, input) {
         json_t *shape = json_object_get(input, "shape");
         int64_t first = json_integer_value(json_array_get(shape, 0));
         if (json_array_size(shape) > 1)

@@ -69,7 +69,7 @@ void record_release(struct record *r); /* frees what it owns; fine after record_
 
 /* The first size that all loaded inputs of two sizes and more share: what the batch is where neither
  * the user nor a file that wattle reads tells it. 1 when they differ. */
-int64_t record_loaded_batch(const struct record *r);
+int64_t record_loaded_batch(json_t *inputs);
 
 /* Agreement of one cell's outputs with the reference cell's, on the same inputs. */
 struct agreement {

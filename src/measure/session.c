@@ -283,11 +283,16 @@ static int check_type(const struct input_rule *r, json_t *input, struct error *e
                      r->name, dtype_name(r->type), type);
 }
 
+/* What the model's inputs are is known without the worker. */
+static int is_read_here(const struct cell *c)
+{
+    return !strcmp(c->format, "onnx") || (!c->format[0] && !c->command[0]);
+}
+
 /* For a file that only the runtime can read, what the user says of inputs is checked now. */
 static int check_names(const struct session *s, json_t *inputs, struct error *e)
 {
-    int read = !strcmp(s->cell->format, "onnx") || (!s->cell->format[0] && !s->cell->command[0]);
-    int result = 0;
+    int read = is_read_here(s->cell), result = 0;
     for (size_t i = 0; i < s->plan.rule_count && !result && !read; i++) {
         const struct input_rule *r = &s->plan.rules[i];
         json_t *input = find_input(inputs, r->name);
@@ -296,6 +301,26 @@ static int check_names(const struct session *s, json_t *inputs, struct error *e)
                                    r->name);
     }
     return result;
+}
+
+/* Adapters cannot tell a batch of 1 that was asked for from one that nobody asked for. */
+static int check_batch(const struct session *s, json_t *inputs, struct error *e)
+{
+    const struct cell *c = s->cell;
+    size_t i, axis;
+    json_t *input, *size;
+    if (!s->options->batch_is_asked || is_read_here(c) || c->command[0])
+        return 0;
+    int64_t loaded = record_loaded_batch(inputs);
+    json_array_foreach(inputs, i, input)
+        json_array_foreach(json_object_get(input, "shape"), axis, size)
+            if (json_integer_value(size) == c->batch)
+                return 0;
+    if (loaded == 1)
+        return 0;
+    error_set(e, ERROR_USAGE, "batch %lld: model '%s' fixes the batch at %lld",
+              (long long)c->batch, c->model, (long long)loaded);
+    return error_hint(e, "use -b %lld or none", (long long)loaded);
 }
 
 /* The worker's own ranges. */
@@ -326,6 +351,8 @@ int session_inputs(struct session *s, int sets, struct error *e)
     json_t *tensors = json_array();
     size_t set_bytes = 0;
     int result = tensors ? check_names(s, inputs, e) : error_memory(e);
+    if (!result)
+        result = check_batch(s, inputs, e);
     if (!result)
         result = take_ranges(s, inputs, e);
     if (!result)

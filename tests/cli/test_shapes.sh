@@ -74,6 +74,8 @@ if "$wattle" runtimes | grep -q '^openvino .*cpu'; then
     batch 6 '[6,4]' six.xml -r openvino --blocks 2
     in_out "six  batch 6"
     batch 6 '[6,4]' six.xml -r openvino -b 6
+    expect 3 run six.xml -r openvino -b 1
+    in_out "batch 1: model 'six' fixes the batch at 6"
 fi
 sed 's|"inputs":\[\]|"inputs":[{"name":"x","type":"float32","shape":[3,2]}]|' "$root/examples/shell.sh" >own.sh
 batch 3 '[3,2]' --worker 'sh own.sh'

@@ -332,7 +332,7 @@ def build_exported(request: dict) -> Built:
         raise Refused("format", f"cannot read '{path}' as an exported program: "
                                 f"{first_line(error)}") from error
     note = json.loads(notes["wattle.json"] or "{}")
-    inputs = merge(exported_inputs(program, note, request.get("batch") or None), request)
+    inputs = merge(exported_inputs(program, note, request.get("batch") or 1), request)
     check_batch(f"'{path}' has", inputs, request, "or export it with a dynamic batch")
     outputs = [{"name": entry["name"]} for entry in note.get("outputs", [])]
 
