@@ -315,20 +315,6 @@ static void tell_port(const struct port *p, struct adapter_tensor *t)
     t->bytes = p->bytes;
 }
 
-/* A batch that reached no input would be measured as if it had. */
-static int check_batch(const struct openvino *v, int64_t batch, struct error *e)
-{
-    for (size_t i = 0; i < v->input_count; i++)
-        for (int k = 0; k < v->inputs[i].rank; k++)
-            if (v->inputs[i].dims[k] == batch)
-                return 0;
-    if (batch == 1)
-        return 0;
-    error_set(e, ERROR_UNSUPPORTED, "batch %lld: no input of the model has it as a size",
-              (long long)batch);
-    return error_hint(e, "the file fixes its batch; use batch 1 or a file with a dynamic one");
-}
-
 static void tell(struct openvino *v, const struct adapter_request *r, struct adapter_loaded *out)
 {
     out->version = v->api.version;
@@ -368,15 +354,16 @@ static int load(const struct adapter_request *r, void **state, struct adapter_lo
     if (!code)
         code = make_ports(v, e);
     if (!code)
-        code = check_batch(v, r->batch, e);
-    if (!code)
         code = ov_properties_read(&v->properties, &v->api, v->core, v->compiled, r, &v->settings,
                                   e);
+    if (!code) {
+        tell(v, r, out);
+        code = adapter_check_batch(r->batch, out->inputs, out->input_count, e);
+    }
     if (code) {
         unload(v);
         return code;
     }
-    tell(v, r, out);
     *state = v;
     return 0;
 }

@@ -57,5 +57,5 @@ int adapter_check_batch(int64_t batch, const struct adapter_tensor *inputs, size
         return 0;
     error_set(e, ERROR_UNSUPPORTED, "batch %lld: no input of the model has it as a size",
               (long long)batch);
-    return error_hint(e, "the file fixes its batch; use batch 1 or a file with a symbolic one");
+    return error_hint(e, "the file fixes its batch; leave out -b, or use a file with a free one");
 }

@@ -57,6 +57,15 @@ static const char *place_of_outputs(const struct ort *o)
     return o->dynamic_count ? "dynamic" : "prepared";
 }
 
+/* What it came to: the session's spinning is nothing to a provider that has threads of its own. */
+static const char *effective_spin(const struct ort *o, const struct adapter_request *r)
+{
+    if (o->provider->own_threads)
+        return "the provider's own";
+    int is_cut = !strcmp(r->spin, "short") && o->api.release < ORT_SPIN_DURATION;
+    return is_cut ? "off" : r->spin;
+}
+
 static int put_words(struct ort *o, const struct adapter_request *r, struct error *e)
 {
     const struct ort_options *p = &o->options;
@@ -66,7 +75,7 @@ static int put_words(struct ort *o, const struct adapter_request *r, struct erro
     } words[] = {
         {"provider", o->runs_on},
         {"precision", r->precision},
-        {"spin", r->spin},
+        {"spin", effective_spin(o, r)},
         {"optimization", p->optimization},
         {"execution_mode", p->is_parallel ? "parallel" : "sequential"},
         {"memory_arena", p->no_arena ? "off" : "on"},

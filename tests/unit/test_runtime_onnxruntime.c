@@ -361,6 +361,7 @@ static void spin_settings(void **context)
     entries = json_object_get(s, "session_entries");
     int limited = release >= ORT_SPIN_DURATION; /* before, short is none */
     assert_string_equal(text_of(entries, "session.intra_op.allow_spinning"), limited ? "1" : "0");
+    assert_string_equal(text_of(s, "spin"), limited ? "short" : "off");
     if (limited)
         assert_string_equal(text_of(entries, "session.intra_op.spin_duration_us"), "250");
     json_decref(reply);
@@ -642,7 +643,9 @@ static void openvino_pins_nothing(void **context)
     for (int threads = 1; threads <= 2; threads++) {
         json_t *reply, *command = with(openvino_command(net_path), "threads", json_integer(threads));
         struct worker *w = start_ort();
-        assert_string_equal(text_of(settings_of(w, command, &reply), "pinning"), "off");
+        json_t *s = settings_of(w, command, &reply);
+        assert_string_equal(text_of(s, "pinning"), "off");
+        assert_string_equal(text_of(s, "spin"), "the provider's own");
         give_images(w);
         done(w, json_pack("{s:s}", "op", "first"));
         assert_int_equal(count_pinned(w), 0);
