@@ -113,8 +113,8 @@ static int set_bytes(struct adapter_tensor *t, size_t element_bytes, struct erro
     return 0;
 }
 
-/* The library tells a scalar and a shape that the file does not give alike, as no sizes: of an input
- * what is asked for decides, of an output what comes. */
+/* The library has no sizes for a scalar and none for a shape that the file does not give: of an
+ * input what is asked for decides, of an output what comes. */
 static void take_unknown_shape(const struct adapter_request *r, const struct place *p)
 {
     struct adapter_tensor *t = p->tensor;
