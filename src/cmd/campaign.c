@@ -137,6 +137,20 @@ static int check_cells(const struct request *r, struct cell *cells, size_t count
     return result;
 }
 
+/* An option that chooses nothing is a misunderstanding. */
+static int check_forms(const struct request *r, const struct cell *cells, size_t count,
+                       struct error *e)
+{
+    if (!r->form_native && !r->form_converted)
+        return 0;
+    for (size_t i = 0; i < count; i++)
+        if (cells[i].form[0])
+            return 0;
+    error_set(e, ERROR_USAGE, "--form chooses nothing here: no model is given to a chosen runtime in "
+              "a form of its own");
+    return error_hint(e, "it is for -r pytorch with a built-in model or an ONNX file");
+}
+
 int campaign_plan(struct campaign *c, const struct request *r, const char *const *models,
                   size_t model_count, int build, struct error *e)
 {
@@ -144,6 +158,8 @@ int campaign_plan(struct campaign *c, const struct request *r, const char *const
     struct cell *cells = NULL;
     size_t count = 0;
     int result = plan_models(c, models, model_count, build, &cells, &count, e);
+    if (!result)
+        result = check_forms(r, cells, count, e);
     if (!result)
         result = check_cells(r, cells, count, e);
     if (!result)

@@ -1,6 +1,7 @@
 /* cells.c: what is measured of one model: its cells on every chosen target. */
 #include "cmd/request.h"
 
+#include "base/log.h"
 #include "runtime/packages.h"
 #include "runtime/prepare.h"
 
@@ -224,6 +225,17 @@ static int add_worker(const struct list *l, const struct request_worker *w, stru
     return result;
 }
 
+/* What was asked for by name is not left out in silence. */
+static void tell_left_out(const struct request *r, const struct request_target *t,
+                          const struct cell *model)
+{
+    const char *variant = t->variant_named ? t->variant : "";
+    if (r->names)
+        log_warning("%s%s%s is left out for %s: it reads no model of format %s",
+                    t->found->adapter->name, *variant ? ":" : "", variant, model->model,
+                    model->format);
+}
+
 int request_cells(const struct request *r, const struct cell *model, struct cell **cells,
                   size_t *count, struct error *e)
 {
@@ -232,6 +244,8 @@ int request_cells(const struct request *r, const struct cell *model, struct cell
     for (size_t i = 0; i < r->target_count && !result; i++) {
         const struct request_target *t = &r->targets[i];
         const char *variant = way(t, model->format);
+        if (!variant)
+            tell_left_out(r, t, model);
         if (!variant || !request_has_name(t->found->adapter->precisions, r->precision))
             continue;
         readable = 1;

@@ -57,6 +57,7 @@ struct pt {
     struct pt_script script;
 
     struct adapter_tensor inputs[ADAPTER_TENSOR_MAX], outputs[ADAPTER_TENSOR_MAX];
+    double ranges[ADAPTER_TENSOR_MAX][2]; /* of inputs, where the description tells */
     struct pt_port in[ADAPTER_TENSOR_MAX];
     size_t input_count, output_count;
 

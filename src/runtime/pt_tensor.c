@@ -83,6 +83,22 @@ static int read_sizes(json_t *shape, struct adapter_tensor *t, const char *role,
     return 0;
 }
 
+/* What an input may be made up of: embeddings do not take any integer. */
+static int read_range(json_t *range, double out[2], struct adapter_tensor *t, size_t index,
+                      struct error *e)
+{
+    if (!range || json_is_null(range))
+        return 0;
+    json_t *low = json_array_get(range, 0), *high = json_array_get(range, 1);
+    if (json_array_size(range) != 2 || !json_is_number(low) || !json_is_number(high) ||
+        json_number_value(low) > json_number_value(high))
+        return wrong("input", index, "has a range that is not [LOW, HIGH]", e);
+    out[0] = json_number_value(low);
+    out[1] = json_number_value(high);
+    t->range = out;
+    return 0;
+}
+
 static int read_item(struct pt *p, json_t *item, struct adapter_tensor *t, const char *role,
                      size_t index, struct error *e)
 {
@@ -220,6 +236,10 @@ int pt_tensors_describe(struct pt *p, const struct adapter_request *r, struct er
         code = check_names(p, r, e);
     for (size_t i = 0; !code && i < p->input_count; i++)
         code = settle_input(p, i, r, e);
+    for (size_t i = 0; !code && p->description && i < p->input_count; i++)
+        code = read_range(json_object_get(json_array_get(json_object_get(p->description, "inputs"),
+                                                         i), "range"),
+                          p->ranges[i], &p->inputs[i], i, e);
     for (size_t i = 0; !code && p->description && i < p->output_count; i++)
         code = settle_output(&p->outputs[i], e);
     if (!code && adapter_check_batch(r->batch, p->inputs, p->input_count, e))

@@ -1,4 +1,4 @@
-"""prepare_test.py FOLDER: what tools/python/prepare.py makes of users' files, and what it refuses."""
+"""prepare_test.py FOLDER: what tools/python/prepare.py makes of users' files, what it refuses."""
 import contextlib
 import io
 import json
@@ -52,7 +52,8 @@ def number(): return 3
 def fails(): raise ValueError("no weights")
 def ends(): raise SystemExit("bye")
 '''
-BY_NAME = "def example_inputs(batch): return {'shift': torch.ones(batch, 1), 'ids': torch.randn(batch, 8)}"
+BY_NAME = """
+def example_inputs(batch): return {'shift': torch.ones(batch, 1), 'ids': torch.randn(batch, 8)}"""
 FIXED = "def example_inputs(): return (torch.ones(2, 8),)"
 
 
@@ -184,6 +185,36 @@ def line(path, text):
         return 1 + next(i for i, words in enumerate(file) if text in words)
 
 
+def test_ranges_of_examples():
+    """Integers are made up within what the examples have, else an embedding could not be run."""
+    source = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = torch.nn.Embedding(9, 4)
+    def forward(self, ids, mask, x):
+        return self.table(ids).sum(1) * mask + x
+
+def make(): return Net()
+def example_inputs():
+    return torch.tensor([[2, 8, 5]]), torch.tensor([True]), torch.ones(1, 4)
+"""
+    path = write("lookup.py", source)
+    expected = [[2, 8], [1, 1], None]
+    note = make("module", f"{path}:make")["made"][0]
+    check([e.get("range") for e in note["inputs"]] == expected, note["inputs"])
+    note = make("module", f"{path}:make", inputs=[{"name": "ids", "range": [0, 3]}])["made"][0]
+    check(note["inputs"][0]["range"] == [0, 3], note["inputs"])
+    program = torch.export.export(build_module(request(f"{path}:make"))[0], (
+        torch.tensor([[2, 8, 5]]), torch.tensor([True]), torch.ones(1, 4)))
+    file = os.path.join(FOLDER, "lookup.pt2")
+    torch.export.save(program, file)
+    note = make("module", file, "exported")["made"][0]
+    check([e.get("range") for e in note["inputs"]] == expected, note["inputs"])
+
+
 def test_weights_of_the_zoo():
     zoo = load_sibling("zoo", "pytorch")
     weights = {"a.weight": torch.zeros(2, 3), "b": torch.zeros(1)}
@@ -262,6 +293,7 @@ def main():
     test_exported_program(path)
     test_refusals(path)
     test_fixed_inputs()
+    test_ranges_of_examples()
     test_weights_of_the_zoo()
     test_differences()
     test_known_causes()

@@ -42,6 +42,8 @@ expect 0 run m.onnx -r pytorch --form native,converted --range n=0..3 -t 1 --dry
 [ "$(grep -c '^cell' out)" -eq 1 ] || fail "a file has a native form"
 expect 2 run m.onnx -r pytorch --form native --range n=0..3 --dry-run
 in_err "no native form"
+expect 2 run m.onnx -r builtin --form converted --range n=0..3 --dry-run
+in_err "chooses nothing here"
 expect 2 run m.onnx --form nativ --dry-run
 in_err "native, converted"
 expect 2 run resnet50 -r pytorch:eagr --dry-run
@@ -55,6 +57,12 @@ archive exported.pt2 m/archive_format m/models/model.json
 archive script.pt m/data.pkl m/code/__torch__.py
 archive weights.pth m/data.pkl m/data/0
 echo 'def make(): pass' >net.py
+expect 0 run net.py:make -r pytorch:eager,builtin -t 1 --dry-run
+in_err "builtin is left out for net.py:make: it reads no model of format python"
+expect 0 run script.pt -r pytorch:eager,pytorch:torchscript -t 1 --dry-run
+in_err "pytorch:eager is left out for script"
+expect 2 run net.py:make -r pytorch --form native -t 1 --dry-run
+in_err "chooses nothing here"
 expect 0 run aoti.pt2 exported.pt2 script.pt net.py:make -t 1 --dry-run
 in_out "aoti on pytorch:aoti"; in_out "exported on pytorch:aoti"
 in_out "script on pytorch:torchscript"; in_out "net.py:make on pytorch:aoti"

@@ -24,11 +24,24 @@ json a.json '[.cells[] | .runtime.variant] | sort == ["aoti", "eager", "torchscr
 json a.json '[.cells[] | .settings.threads] == [1, 1, 1]'
 in_out "pytorch:eager"; in_out "made "
 
+# Integers are made up as example_inputs has them: a module that looks up a table needs no --range.
+cat >lookup.py <<'P'
+import torch
+
+def make():
+    return torch.nn.Sequential(torch.nn.Embedding(9, 4), torch.nn.Linear(4, 2))
+
+def example_inputs():
+    return torch.tensor([[2, 8, 5]])
+P
+expect 0 run lookup.py:make -r pytorch:eager,pytorch:torchscript --json c.json
+json c.json '[.cells[] | .agreement.ok] | sort == [null, true]'
+
 "$here/make_onnx.py" m.onnx x=Nx3 n=int64:4
 expect 0 run m.onnx -r builtin,pytorch:torchscript,pytorch:eager --range n=0..3 -b 2 --json b.json
 json b.json '[.cells[] | select(.runtime.name == "pytorch") | .agreement.ok, .model.form] ==
     [true, "converted", true, "converted"]'
 in_out "FORM"; in_out "onnx2torch"
 
-"$here/validate_json.py" "$root/docs/wattle-1.schema.json" [ab].json >out 2>err ||
+"$here/validate_json.py" "$root/docs/wattle-1.schema.json" [abc].json >out 2>err ||
     [ $? -eq 77 ] || fail "not wattle/1"

@@ -269,6 +269,38 @@ static void shapes_asked_for(void **context)
     }
 }
 
+#define RANGED(range)                                                                              \
+    "{\"inputs\":[{\"name\":\"x\",\"type\":\"float32\",\"shape\":[2,3],\"range\":" range "}],"            \
+    "\"outputs\":[{\"name\":\"y\",\"type\":\"float32\",\"shape\":[2,3]},"                              \
+    "{\"name\":\"z\",\"type\":\"float32\",\"shape\":[null,3]}]}"
+
+/* Without it wattle makes up no integers. */
+static void ranges_of_the_description(void **context)
+{
+    (void)context;
+    struct trip t;
+    assert_int_equal(pt_package(PT_META, RANGED("[-2,7]")), 0);
+    prepare(&t);
+    load(&t);
+    assert_int_equal(t.code, 0);
+    assert_non_null(t.loaded.inputs[0].range);
+    assert_float_equal(t.loaded.inputs[0].range[0], -2, 0);
+    assert_float_equal(t.loaded.inputs[0].range[1], 7, 0);
+    leave(&t);
+    assert_int_equal(pt_package(PT_META, RANGED("null")), 0);
+    prepare(&t);
+    load(&t);
+    assert_int_equal(t.code, 0);
+    assert_null(t.loaded.inputs[0].range);
+    leave(&t);
+    static const char *const bad[] = {RANGED("[7,-2]"), RANGED("[7]"), RANGED("7"), RANGED("{}"),
+                                      RANGED("[0,\"9\"]")};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(pt_package(PT_META, bad[i]), 0);
+        load_refused(ERROR_FORMAT, "input 0 has a range that is not [LOW, HIGH]");
+    }
+}
+
 static void descriptions_that_lie(void **context)
 {
     (void)context;
@@ -1078,6 +1110,7 @@ int main(void)
         cmocka_unit_test(outputs_not_in_rows),
         cmocka_unit_test(shapes_asked_for),
         cmocka_unit_test(descriptions_that_lie),
+        cmocka_unit_test(ranges_of_the_description),
         cmocka_unit_test(each_function_fails),
         cmocka_unit_test(libraries_that_are_none),
         cmocka_unit_test(versions),

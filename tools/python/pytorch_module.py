@@ -156,6 +156,15 @@ def describe(name: str, tensor: torch.Tensor) -> dict:
     return {"name": name, "type": kind, "shape": list(tensor.shape)}
 
 
+def with_range(entry: dict, value: Any) -> dict:
+    """Of integers and truth values also from the least to the greatest of the example: all that
+    is known of which ones a model takes (rows of a table, marks of what counts)."""
+    if (not isinstance(value, torch.Tensor) or value.is_floating_point() or value.is_complex()
+            or not value.numel()):
+        return entry
+    return entry | {"range": [int(value.min()), int(value.max())]}
+
+
 def flat(value: Any) -> tuple[torch.Tensor, ...]:
     return tuple(tensor for _, tensor in leaves(value))
 
@@ -375,8 +384,11 @@ def exported_inputs(program: Any, note: dict, batch: int | None = None) -> list[
     noted = note.get("inputs", [])
     if len(noted) != len(nodes):
         noted = [{}] * len(nodes)
+    examples = pytree.tree_leaves(program.example_inputs) # what it was exported with, if kept
+    if len(examples) != len(nodes):
+        examples = [None] * len(nodes)
     inputs = []
-    for node, extra in zip(nodes, noted):
+    for node, extra, saved in zip(nodes, noted, examples):
         value = node.meta["val"]
         if not isinstance(value, torch.Tensor):
             raise Refused("unsupported", f"input '{node.name}' of the exported program is no "
@@ -384,7 +396,8 @@ def exported_inputs(program: Any, note: dict, batch: int | None = None) -> list[
         entry = {"name": extra.get("name", node.name), "type": TYPE_NAMES.get(value.dtype, "?"),
                  "shape": [size if isinstance(size, int) else None for size in value.shape],
                  "guess": [batch if axis == 0 else None for axis in range(value.dim())]}
-        inputs.append(entry | ({"range": extra["range"]} if extra.get("range") else {}))
+        inputs.append(entry | {"range": extra["range"]} if extra.get("range")
+                      else with_range(entry, saved))
     return inputs
 
 
@@ -480,7 +493,7 @@ def python_inputs(path: str, source: Any, module: nn.Module,
         return module, inputs, make_examples(inputs)
     values = own_examples(path, source.example_inputs, request)
     module, named = order(path, values, module)
-    inputs = merge([describe(name, value) for name, value in named], request)
+    inputs = merge([with_range(describe(name, value), value) for name, value in named], request)
     check_batch(f"example_inputs of '{path}' gives", inputs, request,
                 "or let it take the batch as its argument: def example_inputs(batch)")
     return module, inputs, tuple(value for _, value in named)
