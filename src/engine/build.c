@@ -174,7 +174,8 @@ static int add_outputs(struct build *b, struct error *e)
     for (size_t i = 0; i < b->model->output_count; i++) {
         const struct name *n = build_find(b, b->model->outputs[i].name);
         if (n && n->sequence)
-            return error_set(e, ERROR_UNSUPPORTED, "output '%.80s' is a sequence of tensors", n->text);
+            return error_set(e, ERROR_UNSUPPORTED, "output '%.80s' is a sequence of tensors",
+                             n->text);
         if (!n)
             return error_set(e, ERROR_FORMAT, "output '%.80s' is made by no node",
                              b->model->outputs[i].name);
@@ -193,8 +194,8 @@ static int resolve_inputs(struct build *b, int index, const struct onnx_node *so
         if (*source->inputs[i]) {
             const struct name *n = build_find(b, source->inputs[i]);
             if (!n)
-                return error_set(e, ERROR_FORMAT, "input '%.80s' is made by no node before this one",
-                                 source->inputs[i]);
+                return error_set(e, ERROR_FORMAT, "input '%.80s' is made by no node before "
+                                 "this one", source->inputs[i]);
             if (n->sequence)
                 return error_set(e, ERROR_UNSUPPORTED, "input '%.80s' is a sequence of tensors",
                                  source->inputs[i]);

@@ -1,8 +1,8 @@
 /* build.h: what build.c and control.c share. Private to src/engine.
  *
  * Names are looked up in the scope of the graph being walked and then in those around it. A name
- * stands for a value or, until the graph is built, for a sequence of values: sequences, branches and
- * loops exist only while the graph is built, and nothing of them is left in it.
+ * stands for a value or, until the graph is built, for a sequence of values: sequences, branches
+ * and loops exist only while the graph is built, and nothing of them is left in it.
  */
 #ifndef WATTLE_ENGINE_BUILD_H
 #define WATTLE_ENGINE_BUILD_H

@@ -417,7 +417,8 @@ static int place_of(struct build *b, const struct onnx_node *n, size_t index, in
     if (!code && *out < 0)
         *out += count;
     if (!code && (*out < 0 || *out > most))
-        code = error_set(e, ERROR_FORMAT, "place %" PRId64 " of a sequence of %" PRId64, *out, count);
+        code = error_set(e, ERROR_FORMAT, "place %" PRId64 " of a sequence of %" PRId64, *out,
+                         count);
     return code;
 }
 

@@ -1,10 +1,10 @@
 /* graph.h: a model as the engine works on it: values and nodes with concrete shapes.
  *
  * Life of a graph: graph_build makes it from an ONNX file with sizes for the symbolic dimensions.
- * It walks the nodes in order; for each it infers concrete output shapes and types, and a node whose
- * inputs are all known at load is evaluated at once by its reference kernel, so constants, Shape
- * chains and the like are folded as they come. Identity and Dropout vanish. What is left is a list
- * of nodes over values with fixed shapes. The "reference" provider runs that list as it is; for
+ * It walks the nodes in order; for each it infers concrete output shapes and types, and a node
+ * whose inputs are all known at load is evaluated at once by its reference kernel, so constants,
+ * Shape chains and the like are folded as they come. Identity and Dropout vanish. What is left is a
+ * list of nodes over values with fixed shapes. The "reference" provider runs that list as it is; for
  * "cpu" the passes (pass.h) rewrite it with the fused operators and the kernels of kernel.h run it.
  */
 #ifndef WATTLE_ENGINE_GRAPH_H
@@ -27,7 +27,7 @@ struct value {
     const char *name;
     enum dtype type;
     struct shape shape;  /* concrete */
-    const void *constant; /* data known at load: in the file's map or in the graph's memory; else NULL */
+    const void *constant; /* known at load: in the file's map or in the graph's memory; else NULL */
     int producer;        /* node, or -1 for graph inputs and constants */
     int is_input, is_output; /* of the graph; both, when the file passes an input straight out; an
                                 output may be a constant too */
@@ -38,7 +38,8 @@ struct value {
 };
 
 /* Attributes of every operator, read once and checked when the node is built; op->infer fills
- * defaults, so that kernels see final numbers only. One struct on purpose: passes copy and extend it. */
+ * defaults, so that kernels see final numbers only. One struct on purpose: passes copy and extend
+ * it. */
 struct attributes {
     /* Conv, pools: spatial only, up to 3-D */
     int spatial;
@@ -49,14 +50,14 @@ struct attributes {
     float alpha, beta;
     int trans_a, trans_b;
     /* axes, permutations and the rest */
-    int64_t axis;             /* Softmax and LogSoftmax: the first of axis_count axes taken as one */
+    int64_t axis;             /* Softmax, LogSoftmax: the first of axis_count axes taken as one */
     int keepdims;
     int mode;                 /* Pad: enum pad_mode; Gelu: 1 for the tanh form; Mod: fmod; Cast and
                                  MaxPool: saturate and storage_order */
     int axis_count;
     int64_t axes[RANK_MAX];   /* normalised to >= 0; also Transpose perm */
-    int64_t starts[RANK_MAX], steps[RANK_MAX]; /* Slice: of every dimension; Pad: starts are the pads
-                                                  in front of every dimension */
+    int64_t starts[RANK_MAX], steps[RANK_MAX]; /* Slice: of every dimension; Pad: starts are the
+                                                  pads in front of every dimension */
     float epsilon;            /* BatchNormalization, LayerNormalization */
     float low, high;          /* Clip bounds, when its bounds are attributes or constant inputs */
     float scale;              /* Attention: of the scores */
@@ -72,7 +73,9 @@ struct attributes {
 
 enum pad_mode { PAD_CONSTANT, PAD_REFLECT, PAD_EDGE, PAD_WRAP };
 
-enum activation { ACT_NONE, ACT_RELU, ACT_CLIP /* low..high */, ACT_GELU_ERF, ACT_TANH, ACT_SIGMOID };
+enum activation {
+    ACT_NONE, ACT_RELU, ACT_CLIP /* low..high */, ACT_GELU_ERF, ACT_TANH, ACT_SIGMOID
+};
 
 struct node {
     const struct op *op;

@@ -83,7 +83,8 @@ void measure_expect(const struct data *expected, const struct measure_outputs *x
 
 /* Compares outputs by position. Relative error of element i: |x_i - r_i| / max |r| over the output:
  * relative to the output's scale, so that values near 0 do not decide. Agrees up to `tolerance`
- * (1e-4 for float32; for 16-bit floats at least what they resolve; exact for integers and bool). NaN against a number differs. */
+ * (1e-4 for float32; for 16-bit floats at least what they resolve; exact for integers and bool). NaN
+ * against a number differs. */
 void measure_agree(const struct measure_outputs *reference, const struct measure_outputs *x,
                    double tolerance, struct agreement *out);
 

@@ -133,7 +133,8 @@ static int start(struct session *s, struct error *e)
     if (!adapter)
         return error_set(e, ERROR_USAGE, "unknown runtime '%s'", c->runtime);
     struct adapter_request request = {.model = model_path(c), .variant = c->variant,
-                                      .library = c->library, .version = c->version, .provider = c->provider,
+                                      .library = c->library, .version = c->version,
+                                      .provider = c->provider,
                                       .provider_library = c->provider_library,
                                       .require_provider = c->require_provider,
                                       .precision = c->precision, .spin = c->spin,
@@ -162,9 +163,9 @@ static int load(struct session *s, struct error *e)
         "{s:s, s:s, s:s, s:s, s:s*, s:s, s:i, s:s, s:o, s:i, s:I, s:s, s:s, s:o, s:o, s:o, s:o}",
         "op", "load", "runtime", c->runtime, "variant", c->variant, "library", c->library,
         "provider", c->provider[0] ? c->provider : NULL, "provider_library", c->provider_library,
-        "require_provider", c->require_provider, "model", model_path(c), "devices", devices_json(c), "threads",
-        c->threads, "batch", (json_int_t)c->batch, "precision", c->precision, "spin", c->spin,
-        "dims", dims_json(&s->plan), "shapes", shapes_json(&s->plan), "types",
+        "require_provider", c->require_provider, "model", model_path(c), "devices", devices_json(c),
+        "threads", c->threads, "batch", (json_int_t)c->batch, "precision", c->precision,
+        "spin", c->spin, "dims", dims_json(&s->plan), "shapes", shapes_json(&s->plan), "types",
         types_json(&s->plan), "options", options);
     if (!command)
         return error_memory(e);

@@ -444,7 +444,8 @@ static int summarise(struct maker *m, const struct store_cell *cell, struct summ
     *s = (struct summary){.cell = cell};
     double *const missing[] = {&s->min_ms, &s->p50_ms, &s->p90_ms, &s->p95_ms, &s->p99_ms,
                                &s->ci95_low_ms, &s->ci95_high_ms, &s->rss_peak_bytes,
-                               &s->device_memory_peak_bytes, &s->j, &s->j_low, &s->j_high, &s->ratio, &s->ratio_low, &s->ratio_high};
+                               &s->device_memory_peak_bytes, &s->j, &s->j_low, &s->j_high,
+                               &s->ratio, &s->ratio_low, &s->ratio_high};
     for (size_t i = 0; i < sizeof missing / sizeof *missing; i++)
         *missing[i] = NAN;
     struct reasons list = {.count = 0};

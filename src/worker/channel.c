@@ -277,7 +277,8 @@ static int silent(struct worker *w, uint64_t timeout_ns, struct error *e)
     ending_kill(w, 1, why);
     last_words(w, words);
     return error_set(e, ERROR_TIMEOUT,
-                     "worker did not answer '%s' within %.3g s and was killed%s%s", w->op, (double)timeout_ns / 1e9, words[0] ? "; its log ends: " : "", words);
+                     "worker did not answer '%s' within %.3g s and was killed%s%s", w->op,
+                      (double)timeout_ns / 1e9, words[0] ? "; its log ends: " : "", words);
 }
 
 struct ticker {

@@ -44,7 +44,8 @@ int worker_start(const struct worker_spec *spec, struct worker **out, struct err
 /* The environment the worker really got, object NAME -> VALUE; borrowed. */
 json_t *worker_environment(const struct worker *w);
 pid_t worker_pid(const struct worker *w);
-/* CPU time (ns) the worker, and what it started and waited for, used so far; 0 when it is gone. Signature fits wattle_meter_options. */
+/* CPU time (ns) the worker, and what it started and waited for, used so far; 0 when it is gone.
+ * Signature fits wattle_meter_options. */
 uint64_t worker_cpu_ns(void *worker);
 
 /* One command at a time: each must be answered before the next is sent.

@@ -66,7 +66,8 @@ def check(name, proto, inputs, path, exported=True):
     if not exported:
         return
     dims = {d: torch.export.Dim(d) for d in free}
-    shapes = tuple({k: dims[d] for k, d in enumerate(s) if isinstance(d, str)} for _, _, s in inputs)
+    shapes = tuple({k: dims[d] for k, d in enumerate(s) if isinstance(d, str)}
+                   for _, _, s in inputs)
     example = values(inputs, {d: 2 + i for i, d in enumerate(free)})
     program = torch.export.export(module, tuple(map(torch.from_numpy, example)),
                                   dynamic_shapes=shapes if free else None).module()

@@ -29,12 +29,15 @@ class Net(nn.Module):
     def forward(self, ids, mask=None, *, shift=None, **others):
         y = self.linear(ids) * SCALE
         y = y if shift is None else y + shift
-        ids.add_(1)
         return {"logits": y, "hidden": [y + 1, None], "best": y.argmax(-1)}
 
 class Moody(nn.Module):
     def forward(self, x):
         return x + 1 if int(x.sum().item()) > 3 else x.nonzero()
+
+class Writes(nn.Module):
+    def forward(self, x):
+        return x.add_(1) * 2
 
 class Random(nn.Module):
     def forward(self, x):
@@ -47,6 +50,7 @@ class Broken(nn.Module):
 def make(): return Net()
 def moody(): return Moody()
 def random(): return Random()
+def writes(): return Writes()
 def broken(): return Broken()
 def number(): return 3
 def fails(): raise ValueError("no weights")
@@ -117,7 +121,8 @@ def test_containers(path):
             note = json.loads(archive.read(f"{root}/extra/wattle.json"))
         check(note["variant"] == variant and note["max_rel_error"] < 1e-6, note)
         check(note["inputs"][1] == {"name": "shift", "type": "float32", "shape": [3, 1]}, note)
-    check(torch.jit.load(make("torchscript", f"{path}:make")["path"]) is not None, "cannot be loaded")
+    made = make("torchscript", f"{path}:make")["path"]
+    check(torch.jit.load(made) is not None, "cannot be loaded")
 
 
 def test_exported_program(path):
@@ -168,6 +173,9 @@ def test_fixed_inputs():
     path = write("fixed.py", SOURCE + FIXED)
     refused(make("module", f"{path}:random"), "usage", "gives batch 2, not 1")
     refused(make("torchscript", f"{path}:random", batch=2), "mismatch", "differ from the module's")
+    for what in ("torchscript", "aoti"):
+        refused(make(what, f"{path}:writes", batch=2), "unsupported", "writes to its input 'x'")
+    check("error" not in make("exported", f"{path}:writes", batch=2), "writes")
     result = make("exported", f"{path}:moody", batch=2)
     refused(result, "unsupported", "torch.export failed: ")
     check("eager" in result["hint"], result)
@@ -233,7 +241,8 @@ def test_weights_of_the_zoo():
         with torch.device("meta"):
             module = zoo.MODELS[name]()
         count = sum(p.numel() for p in module.parameters())
-        check(count == {"resnet50": 25557032, "mobilenet_v2": 3504872, "bert_base": 109482240}[name],
+        check(count == {"resnet50": 25557032, "mobilenet_v2": 3504872,
+                        "bert_base": 109482240}[name],
               f"{name} has {count} parameters")
 
 
@@ -261,7 +270,8 @@ def test_known_causes():
              "apt-get install g++"),
             (ModuleNotFoundError("No module named 'onnx'", name="onnx"), "unsupported",
              "no package 'onnx'"),
-            (RuntimeError("line one\nx.cpp:3: error: bad thing\nmore"), "unsupported", "bad thing")):
+            (RuntimeError("line one\nx.cpp:3: error: bad thing\nmore"), "unsupported",
+             "bad thing")):
         got, words = explained(error)
         check(got == code and text in words, f"{error!r}: {got}: {words}")
 

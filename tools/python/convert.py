@@ -57,8 +57,8 @@ class Converter:
             self.write()
             cases = [self.save_case(i, *case) for i, case in enumerate(cases)]
         return self.made | {
-            "torch": torch.__version__, "how": self.built.how, "inputs": self.shown_shapes("inputs"),
-            "outputs": self.shown_shapes("outputs"), "cases": cases}
+            "torch": torch.__version__, "how": self.built.how, "cases": cases,
+            "inputs": self.shown_shapes("inputs"), "outputs": self.shown_shapes("outputs")}
 
     # --- what is converted
 
@@ -459,7 +459,8 @@ def onnx_batches(path: str) -> list[int]:
     except Exception: # which build() tells
         return []
     weights = {tensor.name for tensor in graph.initializer}
-    shapes = [value.type.tensor_type.shape.dim for value in graph.input if value.name not in weights]
+    shapes = [value.type.tensor_type.shape.dim for value in graph.input
+              if value.name not in weights]
     return [shape[0].dim_value for shape in shapes if shape]
 
 

@@ -2,9 +2,9 @@
 
     module, how = onnx_to_torch("model.onnx")
 
-The module takes the inputs in the file's order and returns a tensor, or a tuple of them in the order
-of the outputs; its attributes onnx_inputs and onnx_outputs are their names. It can be run, traced,
-compiled and exported, for other batches too where the file allows them.
+The module takes the inputs in the file's order and returns a tensor, or a tuple of them in the
+order of the outputs; its attributes onnx_inputs and onnx_outputs are their names. It can be run,
+traced, compiled and exported, for other batches too where the file allows them.
 """
 
 import contextlib
@@ -205,7 +205,7 @@ def attributes_of(node):
 
 
 class Sizes:
-    """What is known of a value that holds sizes: a number or a list; the run decides Unknown ones."""
+    """What is known of a value that holds sizes: a number or a list; a run decides Unknown ones."""
 
     def __init__(self, value, type_):
         self.value, self.type = value, type_
@@ -431,7 +431,8 @@ class Rewriter:
     def allowed(self, node, args, attributes):
         """Whether the function of sizes does what the node does: of one axis, integers only."""
         op, types = node.op_type, (onnx.TensorProto.INT64, onnx.TensorProto.INT32)
-        if not all(isinstance(v, (int, Unknown)) for a in args for v in as_list(a) if v is not None):
+        if not all(isinstance(v, (int, Unknown))
+                   for a in args for v in as_list(a) if v is not None):
             return False
         if op == "Cast":
             return attributes["to"] in types

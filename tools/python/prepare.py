@@ -115,6 +115,18 @@ class Maker:
                                       f"{error:.2g} of the greatest (limit {TOLERANCE:g})")
         return error
 
+    def refuse_writes(self) -> None:
+        """Workers' inputs cannot be written: compiled code that does would end its worker."""
+        from pytorch_module import Refused, copies, first_changed
+
+        inputs = copies(self.built.examples)
+        self.built.module(*inputs)
+        changed = first_changed(self.built.examples, inputs)
+        if changed >= 0:
+            name = self.built.inputs[changed]["name"]
+            raise Refused("unsupported", f"forward() writes to its input '{name}': later runs "
+                                         f"would get other values", "let it work on a clone()")
+
     def make_exported(self, what: str, path: str) -> dict:
         import torch
 
@@ -130,6 +142,7 @@ class Maker:
         import torch
         from pytorch_module import copies
 
+        self.refuse_writes()
         self.say("tracing the module (torch.jit.trace)", "torch.jit.trace")
         traced = torch.jit.trace(self.built.module, copies(self.built.examples),
                                  check_trace=False)
@@ -142,6 +155,7 @@ class Maker:
         import torch
         import torch._inductor
 
+        self.refuse_writes()
         program = self.export()
         portable = PORTABLE.get(platform.machine(), {}) if what == "aoti-portable" else {}
         packed = packs_weights(program, bool(portable))
@@ -174,8 +188,8 @@ class Maker:
 def packs_weights(program: Any, portable: bool) -> bool:
     """Whether convolutions and linear layers go to oneDNN, fused with what follows.
 
-    Convolutions gain by it everywhere. Linear layers would else be MKL's, and without AVX-512 those of
-    oneDNN are much slower (BERT-base on a Zen 3: 0.41 s of CPU time instead of 0.29 s).
+    Convolutions gain by it everywhere. Linear layers would else be MKL's, and without AVX-512 those
+    of oneDNN are much slower (BERT-base on a Zen 3: 0.41 s of CPU time instead of 0.29 s).
     """
     import torch
 

@@ -190,6 +190,14 @@ def copies(values: tuple) -> tuple[torch.Tensor, ...]:
     return tuple(value.clone() for value in values)
 
 
+def first_changed(before: tuple, after: tuple) -> int:
+    """Which of the tensors has other values now; -1: none."""
+    for i, (one, other) in enumerate(zip(before, after)):
+        if one.shape != other.shape or not torch.equal(one.nan_to_num(), other.nan_to_num()):
+            return i
+    return -1
+
+
 def make_examples(inputs: list[dict]) -> tuple[torch.Tensor, ...]:
     return tuple(example(entry, 1 + i) for i, entry in enumerate(inputs))
 

@@ -330,7 +330,7 @@ def build_replica(spec: dict, device: torch.device) -> Replica:
 
 
 def from_array(array: Any, entry: dict) -> torch.Tensor:
-    """On the same memory, which is a private view; the helper looks whether a model writes to it."""
+    """On the same memory, a private view; the helper looks whether a model writes to it."""
     array.flags.writeable = True
     tensor = torch.from_numpy(array)
     return tensor.view(torch.bfloat16) if entry["type"] == "bfloat16" else tensor
