@@ -11,7 +11,8 @@
 #include <unistd.h>
 
 /* On narrower terminals the CPU column gives way; the other outputs have it. */
-enum { INDENT = 10, LINE_SIZE = 2048, CPU_COLUMN_WIDTH = 90 };
+enum { INDENT = 10, LINE_SIZE = 2048, CPU_COLUMN_WIDTH = 90, RUNTIME_LEAST = 14,
+       PROVIDER_LEAST = 8 };
 
 struct report_style report_style_of(FILE *out)
 {
@@ -152,7 +153,6 @@ struct table {
     int failed;
 };
 
-/* Names give way where the table would be too wide: RUNTIME and PROVIDER may be cut. */
 static void add_columns(struct table *t)
 {
     const char *time = t->time_ms < 1 ? "us" : "ms";
@@ -166,8 +166,8 @@ static void add_columns(struct table *t)
         double hint;
         int flags;
     } columns[COLUMNS] = {
-        [RUNTIME] = {"RUNTIME", 0.3, SCOLS_FL_TRUNC},
-        [PROVIDER] = {"PROVIDER", 0.15, SCOLS_FL_TRUNC},
+        [RUNTIME] = {"RUNTIME", 0, SCOLS_FL_TRUNC},
+        [PROVIDER] = {"PROVIDER", 0, SCOLS_FL_TRUNC},
         [FORM] = {"FORM", 0, t->forms ? 0 : SCOLS_FL_HIDDEN},
         [P50] = {p50, 0, SCOLS_FL_RIGHT},
         [TAIL] = {tail, 0, SCOLS_FL_RIGHT},
@@ -206,7 +206,6 @@ static void set_verdict(struct table *t, struct libscols_line *line, const struc
         scols_cell_set_color(cell, colors[s->verdict]);
 }
 
-/* The longest name that a column is given before it is cut at its end with "..". */
 static void set_name(struct table *t, struct libscols_line *line, enum column c, const char *name,
                      const char *version, int instances)
 {
@@ -270,6 +269,40 @@ static void give_way(struct table *t)
     }
 }
 
+/* Cut where one sees it: a version without its end is another one. */
+static void cut(struct table *t, struct libscols_cell *cell, size_t limit)
+{
+    char text[192];
+    const char *whole = scols_cell_get_data(cell);
+    size_t bytes = 0;
+    if (!whole || columns_of(whole, strlen(whole)) <= limit)
+        return;
+    for (size_t columns = 0; columns + 2 < limit; columns++)
+        for (bytes++; ((unsigned char)whole[bytes] & 0xc0) == 0x80;)
+            bytes++;
+    snprintf(text, sizeof text, "%.*s..", (int)bytes, whole);
+    t->failed |= scols_cell_set_data(cell, text) != 0;
+}
+
+/* What is still too wide is taken from the longer names. */
+static void cut_names(struct table *t, enum column c, size_t least)
+{
+    size_t needed = needed_width(t), width = (size_t)t->style->width;
+    size_t limit = needed - width < t->widths[c] ? t->widths[c] - (needed - width) : 0;
+    struct libscols_line *line;
+    struct libscols_iter *rows = scols_new_iter(SCOLS_ITER_FORWARD);
+    if (!rows) {
+        t->failed = 1;
+        return;
+    }
+    limit = limit < least ? least : limit;
+    while (needed > width && limit < t->widths[c] && !scols_table_next_line(t->scols, rows, &line))
+        cut(t, scols_line_get_cell(line, c), limit);
+    if (needed > width && limit < t->widths[c])
+        t->widths[c] = limit;
+    scols_free_iter(rows);
+}
+
 /* libsmartcols pads the last column too: the blanks are left out here. */
 static void print_trimmed(FILE *out, const char *text)
 {
@@ -295,6 +328,10 @@ static void fill_table(struct table *t, const struct report *r, const struct sum
         add_row(t, &r->rows[i]);
     if (!t->failed)
         give_way(t);
+    if (!t->failed)
+        cut_names(t, RUNTIME, RUNTIME_LEAST);
+    if (!t->failed)
+        cut_names(t, PROVIDER, PROVIDER_LEAST);
 }
 
 static int print_table(const struct report *r, const struct summary_group *g, FILE *out,
