@@ -76,6 +76,7 @@ int measure_prepare(struct cell *c, const struct measure_options *o, const char 
         .zoo = strcmp(c->form, "native") ? "" : c->model, .form = c->form, .runtime = c->runtime,
         .variant = c->variant, .library = c->library, .version = c->version,
         .provider = c->provider, .precision = c->precision, .inputs = inputs, .batch = c->batch,
+        .threads = c->threads,
         .interrupted = watch->interrupted, .tell = watch->tell, .context = watch->context};
     if (!result)
         result = prepare_model(&r, &prepared, e);
@@ -96,7 +97,7 @@ int64_t measure_own_batch(const struct cell *c)
 
 int measure_prepared_alike(const struct cell *a, const struct cell *b)
 {
-    return a->batch == b->batch && a->dim_count == b->dim_count &&
+    return a->batch == b->batch && a->threads == b->threads && a->dim_count == b->dim_count &&
            !memcmp(a->dims, b->dims, a->dim_count * sizeof *a->dims) &&
            !strcmp(a->path, b->path) && !strcmp(a->runtime, b->runtime) &&
            !strcmp(a->variant, b->variant) && !strcmp(a->form, b->form) &&

@@ -130,8 +130,10 @@ static int describe(const struct job *j, const char *script, struct buffer *text
                   r->version, r->library, r->provider, r->precision, (long long)r->batch);
     if (!strcmp(what, "module")) /* a description, which says where the file is */
         buffer_format(text, "path %s\n", j->model);
-    if (!strcmp(what, "aoti"))
+    if (!strcmp(what, "aoti")) {
+        buffer_format(text, "threads %d\n", r->threads);
         add_instructions(text);
+    }
     result = add_inputs(text, r->inputs, e);
     return !result && text->failed ? error_memory(e) : result;
 }
@@ -210,10 +212,10 @@ static json_t *make_request(const struct job *j)
 {
     const struct prepare_request *r = j->r;
     json_t *request = json_pack(
-        "{s:i, s:s+, s:s, s:s, s:s, s:s, s:s, s:I, s:s+, s:o*}", "schema", 1, "model",
+        "{s:i, s:s+, s:s, s:s, s:s, s:s, s:s, s:I, s:i, s:s+, s:o*}", "schema", 1, "model",
         j->model, j->function, "format", r->format, "zoo", r->zoo, "form", r->form, "provider",
-        r->provider, "precision", r->precision, "batch", (json_int_t)r->batch, "scratch",
-        j->partial, "/scratch", "make", list_items(j));
+        r->provider, "precision", r->precision, "batch", (json_int_t)r->batch, "threads",
+        r->threads, "scratch", j->partial, "/scratch", "make", list_items(j));
     json_t *inputs = r->inputs ? json_deep_copy(r->inputs) : json_array();
     if (request && json_object_set_new(request, "inputs", inputs)) {
         json_decref(request);

@@ -38,6 +38,7 @@ struct prepare_request {
     const char *runtime, *variant, *library, *version, *provider, *precision;
     json_t *inputs;          /* [{"name","type","shape"}] as far as known; borrowed */
     int64_t batch;           /* 0: the model's own */
+    int threads;             /* that it will run with; compiled code is laid out for them. 0: any */
     int (*interrupted)(void);
     void (*tell)(void *context, const char *line); /* progress; NULL: nobody listens */
     void *context;

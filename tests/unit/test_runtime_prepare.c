@@ -211,6 +211,10 @@ static void test_what_decides_the_key(void **state)
     r.batch = 8;
     assert_int_equal(prepare_model(&r, &prepared, &e), 0);
     assert_int_equal(prepared.made, 1);
+    r.threads = 1;
+    assert_int_equal(prepare_model(&r, &prepared, &e), 0);
+    assert_int_equal(prepared.made, 1);
+    sent("\"threads\": 1");
     r.form = "native";
     r.zoo = "resnet50";
     assert_int_equal(prepare_model(&r, &prepared, &e), 0);

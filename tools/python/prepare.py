@@ -63,8 +63,9 @@ class Maker:
         import torch
         from pytorch_module import build
 
-        # A compiler that sees one thread writes code that is serial for ever.
-        torch.set_num_threads(max(2, len(os.sched_getaffinity(0))))
+        # A compiler that sees one thread writes code that is serial for ever, and frozen weights are
+        # laid out for as many threads as it sees: with others oneDNN converts some at every run.
+        torch.set_num_threads(self.request.get("threads") or max(2, len(os.sched_getaffinity(0))))
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         self.say(f"reading {os.path.basename(self.request['model'])} (torch {torch.__version__})")
         with torch.no_grad(): # else weights are not frozen, without a word
