@@ -139,15 +139,26 @@ static int python_model(const char *operand, const char *function, struct cell *
     return 0;
 }
 
-static int file_model(const char *operand, struct cell *model, struct error *e)
+/* Where it is. *is_folder is -1 for FILE.py:FUNCTION, of which nothing is left to find out. */
+static int find_model(const char *operand, struct cell *model, int *is_folder, struct error *e)
 {
     const char *function = python_function(operand);
     struct stat st;
+    *is_folder = -1;
     if (stat(operand, &st))
         return function ? python_model(operand, function, model, e) : unknown_model(operand, e);
-    if (!realpath(operand, model->path))
-        return error_set(e, ERROR_USAGE, "model file '%s' cannot be resolved", operand);
-    if (S_ISDIR(st.st_mode))
+    *is_folder = S_ISDIR(st.st_mode);
+    if (realpath(operand, model->path))
+        return 0;
+    return error_set(e, ERROR_USAGE, "model file '%s' cannot be resolved", operand);
+}
+
+static int file_model(const char *operand, struct cell *model, struct error *e)
+{
+    int is_folder, result = find_model(operand, model, &is_folder, e);
+    if (result || is_folder < 0)
+        return result;
+    if (is_folder)
         return folder_model(model, e);
     if (text_ends(operand, ".py")) {
         error_set(e, ERROR_USAGE, "'%.200s' is code: which of its functions makes the model?",
@@ -186,13 +197,10 @@ int request_model(const char *operand, int build, struct cell *model, struct err
 /* A worker may read what it likes: the name tells the format, or nothing does. */
 static int opaque_model(const char *operand, struct cell *model, struct error *e)
 {
-    const char *function = python_function(operand);
-    struct stat st;
-    if (stat(operand, &st))
-        return function ? python_model(operand, function, model, e) : unknown_model(operand, e);
-    if (!realpath(operand, model->path))
-        return error_set(e, ERROR_USAGE, "model file '%s' cannot be resolved", operand);
-    if (S_ISDIR(st.st_mode))
+    int is_folder, result = find_model(operand, model, &is_folder, e);
+    if (result || is_folder < 0)
+        return result;
+    if (is_folder)
         snprintf(model->format, sizeof model->format, "folder");
     else if (!strcmp(model->format, "onnx") && !text_ends(operand, ".onnx"))
         snprintf(model->format, sizeof model->format, "other");

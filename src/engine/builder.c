@@ -228,6 +228,18 @@ int builder_step(struct builder *b, int (*run)(struct step *, struct error *), c
     return 0;
 }
 
+int builder_step_with(struct builder *b, int (*run)(struct step *, struct error *),
+                      const char *kernel, const void *state, size_t bytes, struct step **out,
+                      struct error *e)
+{
+    void *kept = arena_alloc(&b->program->arena, bytes);
+    int code = kept ? builder_step(b, run, kernel, out, e) : error_memory(e);
+    if (code)
+        return code;
+    (*out)->state = memcpy(kept, state, bytes);
+    return 0;
+}
+
 static int run_primitive(struct step *s, struct error *e)
 {
     return primitive_run(s->primitive, e);

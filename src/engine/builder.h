@@ -66,6 +66,10 @@ int builder_scratch(struct builder *b, size_t bytes, int *slot, struct error *e)
 /* A step of our own kernel for the node being built. */
 int builder_step(struct builder *b, int (*run)(struct step *, struct error *), const char *kernel,
                  struct step **out, struct error *e);
+/* One that finds a copy of the state in its own. */
+int builder_step_with(struct builder *b, int (*run)(struct step *, struct error *),
+                      const char *kernel, const void *state, size_t bytes, struct step **out,
+                      struct error *e);
 /* A step that runs p, which it takes over (even on failure). slots: of the operands SRC to DST;
  * scratch memory is added. */
 int builder_primitive(struct builder *b, struct primitive *p, const int slots[OPERAND_SCRATCH],

@@ -97,7 +97,8 @@ int64_t measure_own_batch(const struct cell *c)
 
 int measure_prepared_alike(const struct cell *a, const struct cell *b)
 {
-    return a->batch == b->batch && a->threads == b->threads && a->dim_count == b->dim_count &&
+    int threads = !prepare_compiles(a->runtime, a->variant) || a->threads == b->threads;
+    return threads && a->batch == b->batch && a->dim_count == b->dim_count &&
            !memcmp(a->dims, b->dims, a->dim_count * sizeof *a->dims) &&
            !strcmp(a->path, b->path) && !strcmp(a->runtime, b->runtime) &&
            !strcmp(a->variant, b->variant) && !strcmp(a->form, b->form) &&

@@ -23,10 +23,6 @@ struct filling {
     struct onnx_metadata *metadata;
 };
 
-struct graph_counts {
-    size_t nodes, initializers, inputs, outputs, values;
-};
-
 const char *onnx_quote(struct onnx_quote *q, const char *name)
 {
     snprintf(q->text, sizeof q->text, "%.80s%s", name, strlen(name) > 80 ? "..." : "");
@@ -41,29 +37,33 @@ int onnx_malformed(struct error *e)
     return error_set(e, ERROR_FORMAT, "is truncated or not protobuf");
 }
 
-static int count_graph(const struct wire_field *graph, struct graph_counts *n, struct error *e)
+int onnx_count_graph(const uint8_t *bytes, size_t size, struct onnx_counts *n, struct error *e)
 {
-    struct wire w = wire_of(graph->bytes, graph->size);
+    struct wire w = wire_of(bytes, size);
     struct wire_field field;
-    int more;
-    while ((more = wire_next(&w, &field)) > 0) {
+    int more = 0;
+    while (!n->sparse && (more = wire_next(&w, &field)) > 0) {
         n->nodes += field.number == GRAPH_NODE;
         n->initializers += field.number == GRAPH_INITIALIZER;
         n->inputs += field.number == GRAPH_INPUT;
         n->outputs += field.number == GRAPH_OUTPUT;
         n->values += field.number == GRAPH_VALUE;
-        if (field.number == GRAPH_SPARSE_INITIALIZER)
-            return error_set(e, ERROR_UNSUPPORTED,
-                             "the graph has sparse initializers, which are not supported");
+        n->sparse = field.number == GRAPH_SPARSE_INITIALIZER;
     }
-    if (more < 0) {
-        onnx_malformed(e);
-        return error_context(e, "the graph");
-    }
-    return 0;
+    return more < 0 ? onnx_malformed(e) : 0;
 }
 
-static int make_room(struct onnx_file *f, const struct graph_counts *n, struct filling *a,
+static int count_graph(const struct wire_field *graph, struct onnx_counts *n, struct error *e)
+{
+    if (onnx_count_graph(graph->bytes, graph->size, n, e))
+        return error_context(e, "the graph");
+    if (!n->sparse)
+        return 0;
+    return error_set(e, ERROR_UNSUPPORTED,
+                     "the graph has sparse initializers, which are not supported");
+}
+
+static int make_room(struct onnx_file *f, const struct onnx_counts *n, struct filling *a,
                      struct error *e)
 {
     a->nodes = arena_array(&f->arena, n->nodes, sizeof *a->nodes);
@@ -211,7 +211,7 @@ static int check_names(struct onnx_file *f, struct error *e)
 
 static int read_graph(struct onnx_file *f, const struct wire_field *graph, struct error *e)
 {
-    struct graph_counts n = {0};
+    struct onnx_counts n = {0};
     struct filling a = {0};
     int result = count_graph(graph, &n, e);
     if (!result)

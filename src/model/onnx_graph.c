@@ -1,26 +1,6 @@
 /* Graphs inside of attributes: the branches of If, the body of Loop. */
 #include "model/onnx_read.h"
 
-struct counts {
-    size_t nodes, initializers, inputs, outputs;
-};
-
-static int count(const uint8_t *bytes, size_t size, struct counts *n, struct error *e)
-{
-    struct wire w = wire_of(bytes, size);
-    struct wire_field field;
-    int more;
-    while ((more = wire_next(&w, &field)) > 0) {
-        n->nodes += field.number == GRAPH_NODE;
-        n->initializers += field.number == GRAPH_INITIALIZER;
-        n->inputs += field.number == GRAPH_INPUT;
-        n->outputs += field.number == GRAPH_OUTPUT;
-        if (field.number == GRAPH_SPARSE_INITIALIZER)
-            return error_set(e, ERROR_UNSUPPORTED, "has sparse initializers");
-    }
-    return more < 0 ? onnx_malformed(e) : 0;
-}
-
 /* The arrays under construction; the graph's own pointers to them are const. */
 struct filling {
     struct onnx_graph *graph;
@@ -29,7 +9,7 @@ struct filling {
     struct onnx_value *inputs, *outputs;
 };
 
-static int make_room(struct onnx_file *f, const struct counts *n, struct filling *a,
+static int make_room(struct onnx_file *f, const struct onnx_counts *n, struct filling *a,
                      struct error *e)
 {
     a->graph = arena_array(&f->arena, 1, sizeof *a->graph);
@@ -80,14 +60,16 @@ static int fill(struct onnx_file *f, const uint8_t *bytes, size_t size, struct f
 int onnx_read_graph(struct onnx_file *f, const uint8_t *bytes, size_t size,
                     const struct onnx_graph **out, struct error *e)
 {
-    struct counts n = {0};
+    struct onnx_counts n = {0};
     struct filling a = {0};
     *out = NULL;
     if (!bytes)
         return error_set(e, ERROR_FORMAT, "has no graph");
     if (f->depth >= ONNX_DEPTH_MAX)
         return error_set(e, ERROR_UNSUPPORTED, "has graphs nested deeper than %d", ONNX_DEPTH_MAX);
-    int result = count(bytes, size, &n, e);
+    int result = onnx_count_graph(bytes, size, &n, e);
+    if (!result && n.sparse)
+        result = error_set(e, ERROR_UNSUPPORTED, "has sparse initializers");
     if (!result)
         result = make_room(f, &n, &a, e);
     f->depth++;

@@ -54,6 +54,14 @@ const char *onnx_quote(struct onnx_quote *q, const char *name);
 /* "truncated or not protobuf", for whoever walks. */
 int onnx_malformed(struct error *e);
 
+/* onnx.c: how many of each a graph's message has; up to the first sparse initializer, which nobody
+ * reads. */
+struct onnx_counts {
+    size_t nodes, initializers, inputs, outputs, values;
+    int sparse;
+};
+int onnx_count_graph(const uint8_t *bytes, size_t size, struct onnx_counts *n, struct error *e);
+
 /* onnx_unpack.c: each fills *out with copies in the arena. */
 int onnx_unpack_node(struct onnx_file *f, const struct wire_field *field, struct onnx_node *out,
                      struct error *e);

@@ -288,18 +288,15 @@ static void cut(struct table *t, struct libscols_cell *cell, size_t limit)
 static void cut_names(struct table *t, enum column c, size_t least)
 {
     size_t needed = needed_width(t), width = (size_t)t->style->width;
-    size_t limit = needed - width < t->widths[c] ? t->widths[c] - (needed - width) : 0;
     struct libscols_line *line;
-    struct libscols_iter *rows = scols_new_iter(SCOLS_ITER_FORWARD);
-    if (!rows) {
-        t->failed = 1;
+    if (needed <= width || t->widths[c] <= least)
         return;
-    }
-    limit = limit < least ? least : limit;
-    while (needed > width && limit < t->widths[c] && !scols_table_next_line(t->scols, rows, &line))
-        cut(t, scols_line_get_cell(line, c), limit);
-    if (needed > width && limit < t->widths[c])
-        t->widths[c] = limit;
+    size_t more = needed - width, most = t->widths[c] - least;
+    t->widths[c] -= more < most ? more : most;
+    struct libscols_iter *rows = scols_new_iter(SCOLS_ITER_FORWARD);
+    t->failed |= !rows;
+    while (rows && !scols_table_next_line(t->scols, rows, &line))
+        cut(t, scols_line_get_cell(line, c), t->widths[c]);
     scols_free_iter(rows);
 }
 

@@ -1,5 +1,7 @@
 #include "runtime/nvml.h"
 
+#include "runtime/symbols.h"
+
 #include <dlfcn.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -78,27 +80,22 @@ static int load_library(struct nvml *n, const char *library, char reason[NVML_RE
 static const char *find_functions(struct nvml *n)
 {
     const struct {
-        const char *name;
-        void *slot;
+        struct symbol symbol;
         int needed;
     } functions[] = {
-        {"nvmlInit_v2", &n->init, 1},
-        {"nvmlShutdown", &n->shutdown, 1},
-        {"nvmlDeviceGetCount_v2", &n->get_count, 1},
-        {"nvmlDeviceGetHandleByIndex_v2", &n->get_handle, 1},
-        {"nvmlDeviceGetUUID", &n->get_uuid, 0},
-        {"nvmlDeviceGetName", &n->get_name, 0},
-        {"nvmlDeviceGetComputeRunningProcesses_v2", &n->list, 0},
-        {"nvmlDeviceGetComputeRunningProcesses_v3", &n->list, 0}, /* last: the newer one wins */
-        {"nvmlErrorString", &n->error_text, 0},
+        {{"nvmlInit_v2", &n->init}, 1},
+        {{"nvmlShutdown", &n->shutdown}, 1},
+        {{"nvmlDeviceGetCount_v2", &n->get_count}, 1},
+        {{"nvmlDeviceGetHandleByIndex_v2", &n->get_handle}, 1},
+        {{"nvmlDeviceGetUUID", &n->get_uuid}, 0},
+        {{"nvmlDeviceGetName", &n->get_name}, 0},
+        {{"nvmlDeviceGetComputeRunningProcesses_v2", &n->list}, 0},
+        {{"nvmlDeviceGetComputeRunningProcesses_v3", &n->list}, 0}, /* last: the newer one wins */
+        {{"nvmlErrorString", &n->error_text}, 0},
     };
-    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
-        void *symbol = dlsym(n->library, functions[i].name);
-        if (symbol) /* ISO C has no cast from void * to a function */
-            memcpy(functions[i].slot, &symbol, sizeof symbol);
-        else if (functions[i].needed)
-            return functions[i].name;
-    }
+    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
+        if (!symbol_take(n->library, &functions[i].symbol) && functions[i].needed)
+            return functions[i].symbol.name;
     return NULL;
 }
 

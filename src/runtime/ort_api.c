@@ -1,6 +1,7 @@
 #include "runtime/ort_api.h"
 
 #include "base/text.h"
+#include "runtime/symbols.h"
 
 #include <dlfcn.h>
 #include <stdarg.h>
@@ -43,8 +44,7 @@ static int find_base(void *handle, const char *library, const struct api_base **
                      struct error *e)
 {
     const struct api_base *(*get_base)(void) = NULL;
-    void *symbol = dlsym(handle, "OrtGetApiBase");
-    memcpy(&get_base, &symbol, sizeof symbol); /* ISO C has no cast from void * to a function */
+    symbol_take(handle, &(struct symbol){"OrtGetApiBase", &get_base});
     *base = get_base ? get_base() : NULL;
     if (*base)
         return 0;

@@ -2,6 +2,7 @@
 
 #include "base/buffer.h"
 #include "base/text.h"
+#include "runtime/symbols.h"
 
 #include <dlfcn.h>
 #include <stdarg.h>
@@ -13,23 +14,16 @@ enum { TEXT_MAX = 4096, PROBE_ELEMENTS = 8, VERSION_MAX = 9999, MINOR_MAX = 99 }
 
 static int load_symbols(struct ov_api *api, void *handle, const char *library, struct error *e)
 {
-    static const struct {
-        const char *name;
-        size_t offset;
-    } symbols[] = {
-#define OV_SYMBOL(result, name, parameters) {"ov_" #name, offsetof(struct ov_api, name)},
+    const struct symbol symbols[] = {
+#define OV_SYMBOL(result, name, parameters) {"ov_" #name, &api->name},
         OV_FUNCTIONS(OV_SYMBOL)
 #undef OV_SYMBOL
     };
-    for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
-        void *symbol = dlsym(handle, symbols[i].name);
-        if (!symbol) {
-            error_set(e, ERROR_UNSUPPORTED, "'%s' has no function %s", library, symbols[i].name);
-            return error_hint(e, "wattle takes libopenvino_c.so of OpenVINO 2024.2 or later");
-        }
-        memcpy((char *)api + symbols[i].offset, &symbol, sizeof symbol);
-    }
-    return 0;
+    const char *missing = symbols_take(handle, symbols, sizeof symbols / sizeof *symbols);
+    if (!missing)
+        return 0;
+    error_set(e, ERROR_UNSUPPORTED, "'%s' has no function %s", library, missing);
+    return error_hint(e, "wattle takes libopenvino_c.so of OpenVINO 2024.2 or later");
 }
 
 /* "2026.4.1-22982-e213a147257-releases/2026/4": the version stands before the first dash. */

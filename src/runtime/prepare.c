@@ -74,6 +74,11 @@ int prepare_needed(const char *runtime, const char *variant, const char *format)
     return !strcmp(runtime, "pytorch") && i < VARIANT_COUNT && strcmp(variants[i].format, format);
 }
 
+int prepare_compiles(const char *runtime, const char *variant)
+{
+    return !strcmp(runtime, "pytorch") && !strcmp(variant, "aoti");
+}
+
 /* TorchScript and compiled packages hold no module that another variant could be made of. */
 static int check_format(const struct prepare_request *r, struct error *e)
 {
@@ -130,7 +135,7 @@ static int describe(const struct job *j, const char *script, struct buffer *text
                   r->version, r->library, r->provider, r->precision, (long long)r->batch);
     if (!strcmp(what, "module")) /* a description, which says where the file is */
         buffer_format(text, "path %s\n", j->model);
-    if (!strcmp(what, "aoti")) {
+    if (prepare_compiles(r->runtime, r->variant)) {
         buffer_format(text, "threads %d\n", r->threads);
         add_instructions(text);
     }

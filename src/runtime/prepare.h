@@ -58,6 +58,10 @@ int prepare_needed(const char *runtime, const char *variant, const char *format)
  * description gives; 0 when it has none, or runs any. */
 int64_t prepare_batch(const char *path);
 
+/* Whether what is made for the variant holds compiled code, which is laid out for this CPU and for the
+ * number of threads. */
+int prepare_compiles(const char *runtime, const char *variant);
+
 /* ERROR_MISMATCH when the result's outputs are not those of what it was made of, ERROR_UNSUPPORTED
  * with the converter's words when it cannot be made, or when a tool such as g++ is missing,
  * ERROR_INTERRUPTED. On failure nothing is kept. */

@@ -3,6 +3,7 @@
 #include "runtime/pt.h"
 
 #include "runtime/pt_isa.h"
+#include "runtime/symbols.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -36,34 +37,25 @@ struct program {
     int32_t (*list_constants)(void *model, const void **entries, size_t *count, bool inactive);
 };
 
-static void find(void *handle, const char *name, void *slot)
-{
-    void *symbol = dlsym(handle, name);
-    memcpy(slot, &symbol, sizeof symbol);
-}
-
 static int load_symbols(struct pt *p, struct program *f, struct error *e)
 {
-    static const struct {
-        const char *name;
-        size_t offset;
-    } symbols[] = {
-#define SYMBOL(name, parameters) {"AOTInductor" #name, offsetof(struct program, name)},
+    const struct symbol needed[] = {
+#define SYMBOL(name, parameters) {"AOTInductor" #name, &f->name},
         PROGRAM_FUNCTIONS(SYMBOL)
 #undef SYMBOL
     };
+    const struct symbol optional[] = {
+        {"AOTInductorModelContainerGetConstantsBlobSize", &f->blob_size},
+        {"AOTInductorModelUpdateConstantsFromBlob", &f->update_from_blob},
+        {"AOTInductorModelContainerExtractConstantsMapEntries", &f->list_constants},
+        {"AOTInductorGetLastError", &p->aoti.last_error},
+    };
     void *handle = p->aoti.program;
-    for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
-        char *slot = (char *)f + symbols[i].offset;
-        find(handle, symbols[i].name, slot);
-        if (!dlsym(handle, symbols[i].name))
-            return error_set(e, ERROR_UNSUPPORTED, "the package's program has no function %s",
-                             symbols[i].name);
-    }
-    find(handle, "AOTInductorModelContainerGetConstantsBlobSize", &f->blob_size);
-    find(handle, "AOTInductorModelUpdateConstantsFromBlob", &f->update_from_blob);
-    find(handle, "AOTInductorModelContainerExtractConstantsMapEntries", &f->list_constants);
-    find(handle, "AOTInductorGetLastError", &p->aoti.last_error);
+    const char *missing = symbols_take(handle, needed, sizeof needed / sizeof *needed);
+    if (missing)
+        return error_set(e, ERROR_UNSUPPORTED, "the package's program has no function %s", missing);
+    for (size_t i = 0; i < sizeof optional / sizeof *optional; i++)
+        symbol_take(handle, &optional[i]);
     p->aoti.release = f->ModelContainerDelete;
     p->infer = f->ModelContainerRun;
     return 0;

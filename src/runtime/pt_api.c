@@ -3,6 +3,7 @@
 #include "base/buffer.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "runtime/symbols.h"
 
 #include <dlfcn.h>
 #include <stdarg.h>
@@ -49,33 +50,24 @@ static void number_types(void *handle)
         char name[64];
         int32_t (*number)(void);
         snprintf(name, sizeof name, "aoti_torch_dtype_%s", types[i].name);
-        void *symbol = dlsym(handle, name);
-        memcpy(&number, &symbol, sizeof number);
-        numbers[i] = number ? number() : -1;
+        numbers[i] = symbol_take(handle, &(struct symbol){name, &number}) ? number() : -1;
     }
 }
 
 static int load_symbols(struct pt_api *api, void *handle, const char *library, struct error *e)
 {
-    static const struct {
-        const char *name;
-        size_t offset;
-    } symbols[] = {
-#define PT_SYMBOL(result, member, symbol, parameters) {#symbol, offsetof(struct pt_api, member)},
+    const struct symbol symbols[] = {
+#define PT_SYMBOL(result, member, symbol, parameters) {#symbol, &api->member},
         PT_FUNCTIONS(PT_SYMBOL)
 #undef PT_SYMBOL
     };
-    for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
-        void *symbol = dlsym(handle, symbols[i].name);
-        if (!symbol) {
-            error_set(e, ERROR_UNSUPPORTED, "'%s' has no function %s", library, symbols[i].name);
-            return error_hint(e, "wattle takes PyTorch 2.13; older releases lack parts of its C "
-                              "interface");
-        }
-        memcpy((char *)api + symbols[i].offset, &symbol, sizeof symbol);
+    const char *missing = symbols_take(handle, symbols, sizeof symbols / sizeof *symbols);
+    if (missing) {
+        error_set(e, ERROR_UNSUPPORTED, "'%s' has no function %s", library, missing);
+        return error_hint(e, "wattle takes PyTorch 2.13; older releases lack parts of its C "
+                          "interface");
     }
-    void *what = dlsym(handle, "torch_exception_get_what_without_backtrace");
-    memcpy(&api->what, &what, sizeof what);
+    symbol_take(handle, &(struct symbol){"torch_exception_get_what_without_backtrace", &api->what});
     return 0;
 }
 
@@ -132,10 +124,10 @@ static int open_cuda(struct pt_api *api, const char *library, struct error *e)
         return error_hint(e, "wattle runtimes link takes a virtual environment that has PyTorch "
                           "for CUDA");
     }
-    void *symbol = dlsym(handle, "torch_cuda_stream_synchronize");
-    memcpy(&api->synchronize, &symbol, sizeof symbol);
-    return symbol ? 0 : error_set(e, ERROR_UNSUPPORTED, "'%s' has no function "
-                                  "torch_cuda_stream_synchronize", path);
+    const struct symbol needed = {"torch_cuda_stream_synchronize", &api->synchronize};
+    if (symbol_take(handle, &needed))
+        return 0;
+    return error_set(e, ERROR_UNSUPPORTED, "'%s' has no function %s", path, needed.name);
 }
 
 int pt_api_open(struct pt_api *api, const char *library, int cuda, struct error *e)

@@ -3,6 +3,7 @@
 #include "runtime/pt.h"
 
 #include "runtime/pytorch_shim.h"
+#include "runtime/symbols.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -18,10 +19,7 @@ struct shim {
 
 static int open_shim(struct pt *p, struct shim *s, const char *library, struct error *e)
 {
-    const struct {
-        const char *name;
-        void *slot;
-    } symbols[] = {
+    const struct symbol symbols[] = {
         {"wattle_pt_load", &s->load},           {"wattle_pt_counts", &s->counts},
         {"wattle_pt_input", &s->input},         {"wattle_pt_output", &s->output},
         {"wattle_pt_run", &p->infer},           {"wattle_pt_free", &p->script.release},
@@ -38,14 +36,10 @@ static int open_shim(struct pt *p, struct shim *s, const char *library, struct e
         error_set(e, ERROR_UNSUPPORTED, "cannot load the shim for TorchScript: %s", dlerror());
         return error_hint(e, "remove it: it is compiled anew");
     }
-    for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
-        void *symbol = dlsym(handle, symbols[i].name);
-        if (!symbol)
-            return error_set(e, ERROR_UNSUPPORTED, "'%.300s' has no function %s", p->script.shim,
-                             symbols[i].name);
-        memcpy(symbols[i].slot, &symbol, sizeof symbol);
-    }
-    return 0;
+    const char *missing = symbols_take(handle, symbols, sizeof symbols / sizeof *symbols);
+    if (!missing)
+        return 0;
+    return error_set(e, ERROR_UNSUPPORTED, "'%.300s' has no function %s", p->script.shim, missing);
 }
 
 static int mode_of(const char *variant)

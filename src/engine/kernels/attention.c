@@ -111,14 +111,9 @@ static int add_softmax(struct builder *b, const struct attention *a, int scores,
                        struct error *e)
 {
     struct step *s;
-    struct attention *kept = arena_alloc(&b->program->arena, sizeof *kept);
-    if (!kept)
-        return error_memory(e);
-    *kept = *a;
-    int code = builder_step(b, run_softmax, "rows:softmax", &s, e);
+    int code = builder_step_with(b, run_softmax, "rows:softmax", a, sizeof *a, &s, e);
     if (code)
         return code;
-    s->state = kept;
     s->slots[SLOT_SCORES] = scores;
     s->slots[SLOT_MASK] = mask;
     return 0;

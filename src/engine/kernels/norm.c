@@ -44,16 +44,10 @@ static int add_step(struct builder *b, int (*run)(struct step *, struct error *)
                     const struct rows_state *state, const int slots[4], struct error *e)
 {
     struct step *s;
-    struct rows_state *kept = arena_alloc(&b->program->arena, sizeof *kept);
-    if (!kept)
-        return error_memory(e);
-    *kept = *state;
-    int code = builder_step(b, run, name, &s, e);
-    if (code)
-        return code;
-    s->state = kept;
-    memcpy(s->slots, slots, 4 * sizeof *slots);
-    return 0;
+    int code = builder_step_with(b, run, name, state, sizeof *state, &s, e);
+    if (!code)
+        memcpy(s->slots, slots, 4 * sizeof *slots);
+    return code;
 }
 
 static int run_layer_norm(struct step *s, struct error *e)

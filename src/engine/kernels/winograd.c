@@ -167,16 +167,14 @@ int winograd_step(struct builder *b, const struct conv_job *job, int number, str
     struct plan p;
     struct step *s;
     int slots[] = {NO_SLOT, NO_SLOT, NO_SLOT, NO_SLOT, NO_SLOT, NO_SLOT};
-    struct winograd *kept = arena_alloc(&b->program->arena, sizeof *kept);
-    if (!kept || make_plan(b, job, number, &p))
+    if (make_plan(b, job, number, &p))
         return error_memory(e);
-    *kept = p.winograd;
     int code = connect(b, job, &p, slots, e);
     if (!code)
-        code = builder_step(b, run_winograd, kernel_name(&p.winograd), &s, e);
+        code = builder_step_with(b, run_winograd, kernel_name(&p.winograd), &p.winograd,
+                                 sizeof p.winograd, &s, e);
     if (code)
         return code;
-    s->state = kept;
     s->computes = 1;
     memcpy(s->slots, slots, sizeof slots);
     return 0;
