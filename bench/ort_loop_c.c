@@ -209,7 +209,7 @@ static void print(double *times, size_t n, double load, double cpu)
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     qsort(times, n, sizeof *times, compare);
-    printf("%.3f %.4f %.3f %zu %.0f %.3f %.1f\n", times[0] * 1e3, times[n / 2] * 1e3,
+    printf("%.3f %.6f %.3f %zu %.0f %.3f %.1f\n", times[0] * 1e3, times[n / 2] * 1e3,
            times[n - 1 - n / 100] * 1e3, n, load * 1e3, cpu / (double)n * 1e3,
            (double)usage.ru_maxrss / 1024);
 }

@@ -2,11 +2,12 @@
 # bench/overhead.sh: what wattle adds to a measured latency. The p50 that `wattle run` reports beside
 # that of a bare C loop over the same library (bench/engine_loop.c over the engine, bench/ort_loop_c.c
 # over ONNX Runtime) with the same environment and settings and as many input sets (one set alone
-# stays in the cache, which is worth 1 % of MobileNetV2), in turns; the medians over the rounds are
-# compared. To be within 0.5 % or 2 us.
+# stays in the cache, which is worth 1 % of MobileNetV2), in turns; the ratios of the rounds
+# are compared. To be within 0.5 % or 2 us.
 #
 #   BUILD=DIR (default build)  ROUNDS=N (7)  SECONDS_EACH=S (3)  THREADS=1  MODELS="mobilenet_v2 ..."
-#   RUNTIMES="builtin onnxruntime" (those that are here)
+#   (or files: the fixture that is the default's first takes 1 us, so that it shows the cost of a call)
+#   RUNTIMES="builtin onnxruntime" (those that are here)  PAIRS=FILE (gets each round's two figures)
 set -eu
 cd "$(dirname "$0")/.."
 build=${BUILD:-build} rounds=${ROUNDS:-7} seconds=${SECONDS_EACH:-3} threads=${THREADS:-1}
@@ -26,6 +27,10 @@ if [ -z "${RUNTIMES:-}" ]; then
         RUNTIMES="builtin onnxruntime"
 fi
 
+file() { # of a model that is a file, or a built-in one
+    case $1 in *.onnx) echo "$1" ;; *) echo "$home/models/$1.onnx" ;; esac
+}
+
 dims() { [ "$1" != bert_base ] || echo "-d S=128"; }
 
 run_wattle() { # runtime model: prints p50 in ms, and keeps what the loop needs to do the same
@@ -43,23 +48,53 @@ run_loop() { # runtime model
     local library=()
     [ "$1" = builtin ] || library=("$(cat "$work/library")")
     # shellcheck disable=SC2046
-    env $(cat "$work/environment") "$work/$1" "${library[@]}" "$home/models/$2.onnx" -t "$threads" \
+    env $(cat "$work/environment") "$work/$1" "${library[@]}" "$(file "$2")" -t "$threads" \
         -s "$seconds" -i 4 $(dims "$2") $([ "$1" = builtin ] || cat "$work/entries") | awk '{ print $2 }'
 }
 
-median() { sort -n "$1" | awk '{ x[NR] = $1 } END { print x[int((NR + 1) / 2)] }'; }
+# Of the rounds' ratios wattle/loop: the median and, by order statistics, an interval that holds the
+# true median at 95 % or more (Conover, Practical Nonparametric Statistics, 3.2: the binomial's tails).
+summary() { # runtime model: reads pairs "wattle loop" in ms
+    awk '{ print $1 / $2, $1, $2 }' "$1" | sort -n | awk -v r="$2" -v m="$(basename "$3")" -v t="$threads" '
+        { ratio[NR] = $1; w[NR] = $2; l[NR] = $3 }
+        function median(x, n,   i, j, v) {
+            for (i = 2; i <= n; i++) {
+                v = x[i]
+                for (j = i - 1; j && x[j] > v; j--) x[j + 1] = x[j]
+                x[j + 1] = v
+            }
+            return n % 2 ? x[(n + 1) / 2] : (x[n / 2] + x[n / 2 + 1]) / 2
+        }
+        END {
+            term = 0.5 ^ NR
+            for (k = 0; tail + term <= 0.025; k++) {
+                tail += term
+                term *= (NR - k) / (k + 1)
+            }
+            interval = k ? sprintf("%+.2f to %+.2f", (ratio[k] - 1) * 100, (ratio[NR - k + 1] - 1) * 100) : "-"
+            middle = median(ratio, NR)
+            loop = median(l, NR)
+            printf "%-12s %-14s %8d %10.6f %10.6f %10.2f %8.2f %18s\n", r, m, t, median(w, NR), loop,
+                (middle - 1) * loop * 1000, (middle - 1) * 100, interval
+        }'
+}
 
-printf '%-12s %-14s %8s %10s %10s %10s %8s\n' RUNTIME MODEL THREADS 'wattle ms' 'loop ms' 'diff us' 'diff %'
+printf '%-12s %-14s %8s %10s %10s %10s %8s %18s\n' RUNTIME MODEL THREADS 'wattle ms' 'loop ms' \
+    'diff us' 'diff %' '95 % interval'
 for runtime in $RUNTIMES; do
-    for model in ${MODELS:-mobilenet_v2 resnet50 bert_base}; do
-        "$build/wattle" models build "$model" >/dev/null 2>&1
-        : >"$work/w" && : >"$work/l"
-        for _ in $(seq "$rounds"); do
-            run_wattle "$runtime" "$model" >>"$work/w"
-            run_loop "$runtime" "$model" >>"$work/l"
+    for model in ${MODELS:-tests/fixtures/onnx/external.onnx mobilenet_v2 resnet50 bert_base}; do
+        [ -e "$(file "$model")" ] || "$build/wattle" models build "$model" >/dev/null 2>&1
+        : >"$work/pairs"
+        for round in $(seq "$rounds"); do # the first of a pair is the other one each time
+            if [ $((round % 2)) -eq 1 ]; then
+                w=$(run_wattle "$runtime" "$model")
+                l=$(run_loop "$runtime" "$model")
+            else
+                l=$(run_loop "$runtime" "$model")
+                w=$(run_wattle "$runtime" "$model")
+            fi
+            echo "$w $l" | tee -a "${PAIRS:-/dev/null}" >>"$work/pairs"
         done
-        awk -v r="$runtime" -v m="$model" -v t="$threads" -v w="$(median "$work/w")" \
-            -v l="$(median "$work/l")" 'BEGIN { printf "%-12s %-14s %8d %10.4f %10.4f %10.1f %8.2f\n",
-                r, m, t, w, l, (w - l) * 1000, (w / l - 1) * 100 }'
+        summary "$work/pairs" "$runtime" "$model"
     done
 done
