@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <locale.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -27,6 +28,10 @@ static int run_command(const struct command *c, int argc, char **argv, struct er
     size_t count = command_options(c, specs);
     if (options_parse(specs, count, argc, argv, 0, &options, e))
         return 0;
+    if (command_check_lists(&options, e)) {
+        options_release(&options);
+        return 0;
+    }
     buffer_init(&typed, 4096);
     join_arguments(c, argc, argv, &typed);
     options.command = buffer_string(&typed);
@@ -59,6 +64,15 @@ static int unknown_command(const char *name, struct error *e)
     return error_hint(e, "wattle --help lists the commands");
 }
 
+static void help_of(const char *name, struct error *e)
+{
+    const struct command *c = command_find(name);
+    if (c)
+        command_help(c, stdout);
+    else
+        unknown_command(name, e);
+}
+
 static int dispatch(int argc, char **argv, struct error *e)
 {
     const char *name = argc > 1 ? argv[1] : "doctor";
@@ -67,6 +81,8 @@ static int dispatch(int argc, char **argv, struct error *e)
         return run_command(c, argc > 1 ? argc - 2 : 0, argv + 2, e);
     if (!strcmp(name, "--version"))
         puts("wattle " WATTLE_VERSION);
+    else if (!strcmp(name, "help") && argc > 2)
+        help_of(argv[2], e);
     else if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help"))
         command_overview(stdout);
     else if (name[0] == '-') /* options of the default command: wattle --sysroot DIR */
@@ -76,15 +92,29 @@ static int dispatch(int argc, char **argv, struct error *e)
     return 0;
 }
 
-/* A result that did not reach stdout must not look like success. */
-static int check_stdout(int code, struct error *e)
+/* Whether the reader of stdout is gone, as head and true are. What could not be written is in no buffer
+ * any more, so that the last error may be none. */
+static int is_reader_gone(int number)
+{
+    struct pollfd out = {.fd = STDOUT_FILENO};
+    return number == EPIPE || (!number && poll(&out, 1, 0) == 1 && (out.revents & POLLERR));
+}
+
+/* A result that did not reach stdout must not look like success. Without a reader the end is that of
+ * any program in a pipe: SIGPIPE, unless its starter had that ignored. */
+static int check_stdout(int code, void (*on_pipe)(int), struct error *e)
 {
     errno = 0;
     if (!fflush(stdout) && !ferror(stdout))
         return code;
-    if (errno == EPIPE)
-        return 1; /* the reader has left, as head does: nobody wants to hear of it */
-    error_errno(e, errno ? errno : EIO, "cannot write to stdout");
+    int number = errno, is_gone = is_reader_gone(number);
+    if (is_gone && code)
+        return code; /* a failure that was told */
+    if (is_gone && on_pipe == SIG_DFL) {
+        signal(SIGPIPE, SIG_DFL);
+        raise(SIGPIPE);
+    }
+    error_errno(e, is_gone ? EPIPE : number ? number : EIO, "cannot write to stdout");
     log_error(e);
     return 1;
 }
@@ -113,6 +143,8 @@ int main(int argc, char **argv)
     }
     open_if_closed(STDERR_FILENO);
     signal(SIGXFSZ, SIG_IGN); /* a file size limit is then an error like a full disk */
+    struct sigaction on_pipe = {.sa_handler = SIG_DFL};
+    sigaction(SIGPIPE, NULL, &on_pipe);
     worker_catch_interrupts();
     int code = dispatch(argc, argv, &e);
     if (e.code) {
@@ -120,7 +152,7 @@ int main(int argc, char **argv)
         if (!code)
             code = exit_code_of(&e);
     }
-    return check_stdout(code, &e);
+    return check_stdout(code, on_pipe.sa_handler, &e);
 }
 
 int exit_code_of(const struct error *e)

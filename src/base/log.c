@@ -1,7 +1,11 @@
 #include "base/log.h"
 
+#include "base/text.h"
+
 #include <stdarg.h>
 #include <stdio.h>
+
+enum { LOG_LINE_MAX = 16 * 1024 };
 
 static enum log_level current = LOG_NORMAL;
 
@@ -15,33 +19,33 @@ int log_shows(enum log_level level)
     return current >= level;
 }
 
-static void line(const char *mark, const char *format, va_list args)
+/* At once, so that lines of several processes stay whole. */
+static void write_line(const char *mark, const char *text)
 {
-    flockfile(stderr);
-    fprintf(stderr, "wattle: %s", mark);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
-    funlockfile(stderr);
+    char clean[LOG_LINE_MAX];
+    fprintf(stderr, "%s%s\n", mark, text_utf8(text, 1, clean, sizeof clean));
 }
 
 void log_error(const struct error *e)
 {
-    fprintf(stderr, "wattle: %s\n", e->text);
+    write_line("wattle: ", e->text);
     if (e->hint[0])
-        fprintf(stderr, "  hint: %s\n", e->hint);
+        write_line("  hint: ", e->hint);
 }
 
 #define DEFINE(name, lowest, mark)                                                                 \
     void name(const char *format, ...)                                                             \
     {                                                                                              \
+        char text[LOG_LINE_MAX];                                                                   \
         if (current < (lowest))                                                                    \
             return;                                                                                \
         va_list args;                                                                              \
         va_start(args, format);                                                                    \
-        line(mark, format, args);                                                                  \
+        vsnprintf(text, sizeof text, format, args);                                                \
         va_end(args);                                                                              \
+        write_line(mark, text);                                                                    \
     }
 
-DEFINE(log_warning, LOG_NORMAL, "warning: ")
-DEFINE(log_note, LOG_NORMAL, "")
-DEFINE(log_detail, LOG_VERBOSE, "")
+DEFINE(log_warning, LOG_NORMAL, "wattle: warning: ")
+DEFINE(log_note, LOG_NORMAL, "wattle: ")
+DEFINE(log_detail, LOG_VERBOSE, "wattle: ")

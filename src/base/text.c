@@ -162,3 +162,44 @@ void text_bytes(uint64_t bytes, char s[16])
     }
     snprintf(s, 16, unit && value < 100 ? "%.1f %s" : "%.0f %s", value, units[unit]);
 }
+
+size_t text_utf8_size(const char *text, size_t left)
+{
+    const unsigned char *p = (const unsigned char *)text;
+    size_t n = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3
+             : p[0] < 0xf5 ? 4 : 0;
+    if (n > left)
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+    int bad = (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
+              (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f);
+    return n > 1 && bad ? 0 : n;
+}
+
+int text_is_control(const char *text, size_t size)
+{
+    const unsigned char *p = (const unsigned char *)text;
+    return (size == 1 && (p[0] < 0x20 || p[0] == 0x7f)) ||
+           (size == 2 && p[0] == 0xc2 && p[1] < 0xa0);
+}
+
+const char *text_utf8(const char *in, int line, char *out, size_t size)
+{
+    size_t used = 0;
+    for (const char *p = in; *p;) {
+        size_t n = text_utf8_size(p, SIZE_MAX), bytes = n ? n : 1;
+        if (used + bytes >= size)
+            break;
+        if (n == 0 || (line && text_is_control(p, n)))
+            out[used++] = n ? ' ' : '?';
+        else {
+            memcpy(out + used, p, n);
+            used += n;
+        }
+        p += bytes;
+    }
+    out[used] = '\0';
+    return out;
+}

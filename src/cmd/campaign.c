@@ -450,6 +450,7 @@ static int execute_block(struct campaign *c, size_t index, struct progress *prog
         }
         c->hopeless[block->cell] = !prepared || is_hopeless(&record);
         result = store_put_block(c->store, c->stored.id, block->cell, &record, e);
+        c->kept += !result;
     }
     if (!result && !record.error.code)
         result = learn_batch(c, cell, &record, e);

@@ -13,6 +13,7 @@ struct campaign {
     struct error *failures;         /* one a cell: why its model could not be made; code 0: it was */
     int *hopeless;                  /* one a cell: its model was refused, further blocks are left out */
     struct store *store;
+    size_t kept;                    /* blocks in the store */
 };
 
 /* Resolves models, makes cells and plan, checks that inputs can be made up. Starts nothing. */
@@ -21,7 +22,8 @@ int campaign_plan(struct campaign *c, const struct request *r, const char *const
 /* prepare.c: makes what the cells load. Only interruption and lack of memory end it; what else fails
  * is a failed row. */
 int campaign_prepare(struct campaign *c, struct error *e);
-/* Opens the store and carries out the plan. ERROR_INTERRUPTED leaves what is done in the store. */
+/* Opens the store and carries out the plan. ERROR_INTERRUPTED leaves what is done in the store, as
+ * any failure does; `kept` tells how much that is. */
 int campaign_execute(struct campaign *c, const char *store_file, struct error *e);
 void campaign_release(struct campaign *c);
 

@@ -36,7 +36,7 @@ static const struct command all[] = {
         .name = "runtimes",
         .operands = "[ACTION...]",
         .summary = "list, install, remove, link and unlink runtimes",
-        .details = "Without an action: every runtime that is known or found, with its version, "
+        .details = "Without an action, or with list: every runtime that is known or found, with its version, "
                    "place, size, providers and library, or the reason why it cannot be used; "
                    "OpenVINO is asked for its devices.\n\n"
                    "install NAME[=VERSION]...  with pip, into a folder of its own below "

@@ -221,10 +221,11 @@ int cmd_models(const struct option_list *options, struct error *e)
 {
     if (check_format(options, e))
         return 0;
-    if (options->operand_count == 0)
+    int is_list = options->operand_count == 1 && !strcmp(options->operands[0], "list");
+    if (options->operand_count == 0 || is_list)
         return list();
     if (strcmp(options->operands[0], "build"))
-        return error_set(e, ERROR_USAGE, "models has no action '%s'; it has: build",
+        return error_set(e, ERROR_USAGE, "models has no action '%s'; it has: build, list",
                          options->operands[0]), 0;
     if (options->operand_count == 1)
         return error_set(e, ERROR_USAGE, "models build needs the name of a model"), 0;

@@ -8,6 +8,7 @@
 #include "model/zoo.h"
 #include "worker/worker.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -145,8 +146,13 @@ static int find_model(const char *operand, struct cell *model, int *is_folder, s
     const char *function = python_function(operand);
     struct stat st;
     *is_folder = -1;
-    if (stat(operand, &st))
-        return function ? python_model(operand, function, model, e) : unknown_model(operand, e);
+    int failed = stat(operand, &st) ? errno : 0;
+    if (failed && function)
+        return python_model(operand, function, model, e);
+    if (failed == ENOENT || failed == ENOTDIR)
+        return unknown_model(operand, e);
+    if (failed)
+        return error_errno(e, failed, "cannot read model '%.300s'", operand);
     *is_folder = S_ISDIR(st.st_mode);
     if (realpath(operand, model->path))
         return 0;

@@ -122,3 +122,32 @@ size_t command_options(const struct command *c, struct option_spec *specs)
                     specs[count++] = all[i];
     return count;
 }
+
+static size_t times_given(const struct option_list *list, int id)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < list->option_count; i++)
+        count += list->options[i].id == id;
+    return count;
+}
+
+int command_check_lists(const struct option_list *list, struct error *e)
+{
+    static const struct {
+        int id;
+        const char *name, *example;
+    } lists[] = {{OPTION_RUNTIME, "runtime", "-r builtin,onnxruntime"},
+                 {OPTION_PROVIDER, "provider", "--provider cpu,reference"},
+                 {OPTION_DEVICE, "device", "-d 0,1"},
+                 {OPTION_BATCH, "batch", "-b 1,8"},
+                 {OPTION_THREADS, "threads", "-t 1,2"},
+                 {OPTION_FORM, "form", "--form native,converted"}};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        size_t times = times_given(list, lists[i].id);
+        if (times < 2)
+            continue;
+        error_set(e, ERROR_USAGE, "--%s is given %zu times", lists[i].name, times);
+        return error_hint(e, "it takes a list, as in %s", lists[i].example);
+    }
+    return 0;
+}

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "report/report.h"
 
 #include <stdio.h>
@@ -41,10 +42,11 @@ void progress_block(struct progress *p, size_t index, const struct cell *c)
 {
     p->done = index;
     p->block_ns = clock_monotonic_ns();
-    char runtime[REPORT_RUNTIME_MAX];
-    snprintf(p->label, sizeof p->label, "%.24s%s%s %.40s%s%.16s b%lld t%d", c->model,
+    char runtime[REPORT_RUNTIME_MAX], label[sizeof p->label];
+    snprintf(label, sizeof label, "%.24s%s%s %.40s%s%.16s b%lld t%d", c->model,
              c->form[0] ? " " : "", c->form, report_runtime(c, runtime), c->provider[0] ? ":" : "",
              c->provider, (long long)c->batch, c->threads);
+    text_utf8(label, 1, p->label, sizeof p->label);
     if (!p->shown || p->terminal)
         return;
     char eta[32];
@@ -61,6 +63,12 @@ static int line_columns(void)
     return window.ws_col - 1;
 }
 
+/* In place of what the terminal shows there. */
+static void rewrite(const char *line)
+{
+    fprintf(stderr, "\r\033[K%.*s", line_columns(), line);
+}
+
 void progress_phase(void *progress, const char *phase)
 {
     struct progress *p = progress;
@@ -74,17 +82,19 @@ void progress_phase(void *progress, const char *phase)
     eta_text(p, eta, sizeof eta);
     snprintf(line, sizeof line, "[%s] %zu/%zu %s, %s: %s", bar, p->done + 1, p->count, eta, phase,
              p->label);
-    fprintf(stderr, "\r\033[K%.*s", line_columns(), line);
+    rewrite(line);
 }
 
 void progress_line(const char *line, int is_news)
 {
+    char clean[512];
     if (!log_shows(LOG_NORMAL))
         return;
+    text_utf8(line, 1, clean, sizeof clean);
     if (isatty(STDERR_FILENO))
-        fprintf(stderr, "\r\033[K%.*s", line_columns(), line);
+        rewrite(clean);
     else if (is_news)
-        fprintf(stderr, "%s\n", line);
+        fprintf(stderr, "%s\n", clean);
 }
 
 void progress_say(const char *what, const struct cell *c)

@@ -302,6 +302,12 @@ static int parse_runtimes(struct request *r, const struct option_list *options, 
 
 /* --- single values ---------------------------------------------------------------------------- */
 
+/* Of two values for one name nobody knows which was meant. */
+static int given_twice(const char *option, const char *name, struct error *e)
+{
+    return error_set(e, ERROR_USAGE, "--%s is given twice for '%s'", option, name);
+}
+
 /* "NAME=REST" into name; returns REST, or NULL. */
 static const char *split_assignment(const char *text, char name[PLAN_NAME_MAX])
 {
@@ -321,6 +327,9 @@ static int parse_dim(struct request *r, const char *text, struct error *e)
     const char *value = split_assignment(text, d->symbol);
     if (!value)
         return error_set(e, ERROR_USAGE, "dimension '%.60s' is not NAME=SIZE", text);
+    for (size_t i = 0; i < r->dim_count; i++)
+        if (!strcmp(r->dims[i].symbol, d->symbol))
+            return given_twice("dim", d->symbol, e);
     r->dim_count++;
     return text_to_int(value, d->symbol, 0, INT32_MAX, &d->value, e);
 }
@@ -334,6 +343,9 @@ static int parse_range(struct request *r, const char *text, struct error *e)
     char number[32];
     if (!dots || (size_t)(dots - low) >= sizeof number)
         return error_set(e, ERROR_USAGE, "range '%.60s' is not INPUT=LOW..HIGH", text);
+    for (size_t i = 0; i < r->measure.range_count; i++)
+        if (!strcmp(r->ranges[i].name, range->name))
+            return given_twice("range", range->name, e);
     snprintf(number, sizeof number, "%.*s", (int)(dots - low), low);
     int result = text_to_double(number, range->name, -1e300, 1e300, &range->low, e);
     if (!result)
@@ -378,6 +390,8 @@ static int parse_shape(json_t *object, const char *text, struct error *e)
         error_set(e, ERROR_USAGE, "shape '%.60s': there is no element type '%s'", text, type);
         return error_hint(e, "as in --shape %s=int64:1x128", name);
     }
+    if (at && json_object_get(object, name))
+        return given_twice("shape", name, e);
     json_t *sizes = at ? parse_sizes(at) : NULL;
     json_t *entry = colon && sizes ? json_pack("{s:s, s:o}", "type", type, "dims", sizes) : sizes;
     if (entry && !json_object_set_new(object, name, entry))

@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "report/report.h"
 
 #include <stdlib.h>
@@ -157,11 +158,12 @@ static int print_plan(const struct campaign *c)
         const struct cell *cell = &c->plan.cells[i];
         char runtime[REPORT_RUNTIME_MAX];
         int versioned = cell->library[0] && cell->version[0]; /* not what is built in */
-        char batch[24] = "of the file";
+        char batch[24] = "of the file", name[sizeof cell->model];
         if (cell->batch)
             snprintf(batch, sizeof batch, "%lld", (long long)cell->batch);
         printf("cell %zu: %s%s%s on %s%s%s%s%s%s%s, batch %s, threads %d, %s\n", i + 1,
-               cell->model, cell->form[0] ? " " : "", cell->form, report_runtime(cell, runtime),
+               text_utf8(cell->model, 1, name, sizeof name), cell->form[0] ? " " : "", cell->form,
+               report_runtime(cell, runtime),
                versioned ? " " : "", versioned ? cell->version : "", cell->provider[0] ? ":" : "",
                cell->provider, cell->devices[0] ? " " : "", cell->devices, batch, cell->threads,
                cell->precision);
@@ -191,6 +193,15 @@ static int print_result(struct campaign *c, struct export *exports, size_t count
     return result ? 0 : code;
 }
 
+/* What ended the campaign decides; that its results could not be written either is said before. */
+static int fail_with(const struct error *failure, struct error *e)
+{
+    if (e->code)
+        log_error(e);
+    *e = *failure;
+    return 0;
+}
+
 static int execute(struct campaign *c, const struct option_list *options, struct error *e)
 {
     struct export exports[] = {{.option = OPTION_JSON, .write = report_json},
@@ -202,13 +213,10 @@ static int execute(struct campaign *c, const struct option_list *options, struct
     int code = 0;
     if (!exports_open(exports, count, options, e) && !store_file(options, path, e)) {
         int result = campaign_execute(c, path, &failure);
-        int started = c->stored.id != 0;
-        if (started && (!result || result == ERROR_INTERRUPTED))
+        if (c->stored.id && (!result || result == ERROR_INTERRUPTED || c->kept > 0))
             code = print_result(c, exports, count, e);
-        if (result && !e->code)
-            *e = failure;
         if (result)
-            code = 0; /* the failure decides */
+            code = fail_with(&failure, e);
     }
     exports_abort(exports, count);
     return code;

@@ -4,7 +4,6 @@
 #include "base/buffer.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "report/format.h"
 #include "runtime/found.h"
 #include "runtime/install.h"
 #include "runtime/nvml.h"
@@ -35,7 +34,7 @@ static void print_devices(const struct found *f)
 {
     char text[FOUND_DEVICES_MAX], line[FOUND_DEVICES_MAX];
     if (found_devices(f, text))
-        printf("%*sdevices: %s\n", INDENT, "", format_utf8(text, 1, line, sizeof line));
+        printf("%*sdevices: %s\n", INDENT, "", text_utf8(text, 1, line, sizeof line));
 }
 
 struct way {
@@ -57,7 +56,7 @@ static void print_ways_like(const struct found *f, const struct way *ways, size_
             printf("%s%s", listed++ ? ", " : before, f->adapter->variants[k]);
     }
     if (ways[i].reason[0])
-        printf(" (%s)", format_utf8(ways[i].reason, 1, line, sizeof line));
+        printf(" (%s)", text_utf8(ways[i].reason, 1, line, sizeof line));
 }
 
 /* The ways in which the runtime runs models, and why some do not work. */
@@ -136,7 +135,7 @@ void runtimes_print_gpus(void)
 {
     char text[GPU_TEXT_MAX], line[GPU_TEXT_MAX];
     nvml_describe(text, sizeof text);
-    printf("\nGPUs (NVIDIA): %s\n", format_utf8(text, 1, line, sizeof line));
+    printf("\nGPUs (NVIDIA): %s\n", text_utf8(text, 1, line, sizeof line));
 }
 
 static int is_found(const struct found_list *list, const struct package *p)
@@ -291,7 +290,7 @@ static int act(const struct option_list *options, const struct install_options *
     if (!strcmp(action, "link"))
         return make_link(options, o, e);
     return error_set(e, ERROR_USAGE, "runtimes has no action '%.60s'; it has: install, remove, "
-                     "link, unlink", action);
+                     "link, unlink, list", action);
 }
 
 /* All --pip-args, split at blanks, into one allocation behind list. */
@@ -323,7 +322,8 @@ int cmd_runtimes(const struct option_list *options, struct error *e)
 {
     const char *arguments[PIP_ARGUMENT_MAX + 1];
     char *text = NULL;
-    if (options->operand_count == 0) {
+    int is_list = options->operand_count == 1 && !strcmp(options->operands[0], "list");
+    if (options->operand_count == 0 || is_list) {
         print_list(e);
         return 0;
     }

@@ -2,6 +2,7 @@
 #include "report/format.h"
 
 #include "base/clock.h"
+#include "base/text.h"
 
 #include <math.h>
 #include <string.h>
@@ -23,7 +24,7 @@ static void put_text(struct row *w, const char *text)
 {
     char clean[2048];
     separate(w);
-    format_utf8(text ? text : "", 0, clean, sizeof clean);
+    text_utf8(text ? text : "", 0, clean, sizeof clean);
     if (!strpbrk(clean, ",\"\r\n")) {
         fputs(clean, w->out);
         return;

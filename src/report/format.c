@@ -1,5 +1,7 @@
 #include "report/format.h"
 
+#include "base/text.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,47 +43,9 @@ const char *format_count(int64_t n, char text[FORMAT_SIZE])
     return text;
 }
 
-/* Bytes of the well-formed UTF-8 character at p (RFC 3629), 0 when there is none. */
-static size_t utf8_length(const unsigned char *p)
-{
-    size_t n = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3
-             : p[0] < 0xf5 ? 4 : 0;
-    for (size_t i = 1; i < n; i++)
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    int bad = (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
-              (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f);
-    return n > 1 && bad ? 0 : n;
-}
-
-static int is_control(const unsigned char *p, size_t n)
-{
-    return (n == 1 && (p[0] < 0x20 || p[0] == 0x7f)) || (n == 2 && p[0] == 0xc2 && p[1] < 0xa0);
-}
-
-const char *format_utf8(const char *in, int line, char *out, size_t size)
-{
-    const unsigned char *p = (const unsigned char *)in;
-    size_t used = 0;
-    while (*p) {
-        size_t n = utf8_length(p), bytes = n ? n : 1;
-        if (used + bytes >= size)
-            break;
-        if (n == 0 || (line && is_control(p, n)))
-            out[used++] = n ? ' ' : '?';
-        else {
-            memcpy(out + used, p, n);
-            used += n;
-        }
-        p += bytes;
-    }
-    out[used] = '\0';
-    return out;
-}
-
 const char *format_line(const char *in, int utf8, char *out, size_t size)
 {
-    format_utf8(in, 1, out, size);
+    text_utf8(in, 1, out, size);
     if (utf8)
         return out;
     char *to = out;

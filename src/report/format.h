@@ -13,10 +13,7 @@ const char *format_number(double x, int digits, char text[FORMAT_SIZE]);
 /* "25.56 M", "4.09 G" (1000-based) */
 const char *format_count(int64_t n, char text[FORMAT_SIZE]);
 
-/* A copy that is valid UTF-8: other bytes become '?', and with `line` control characters become
- * blanks (a name must not move the cursor of a terminal or break a line). Cut to fit size. */
-const char *format_utf8(const char *in, int line, char *out, size_t size);
-/* As format_utf8 of one line, ASCII only unless utf8. */
+/* As text_utf8 of one line, ASCII only unless utf8. */
 const char *format_line(const char *in, int utf8, char *out, size_t size);
 
 /* Energy of a row: "0.9 [0.4..1.6] e", "0.912 ±0.008", "-"; unit is J per shown 1 (1 or 1e-3). */

@@ -3,6 +3,7 @@
 #include "report/format.h"
 
 #include "base/clock.h"
+#include "base/text.h"
 
 #include <math.h>
 #include <string.h>
@@ -49,7 +50,7 @@ static void set_text(struct object o, const char *key, const char *text)
     if (!text || !*text)
         set(o, key, json_null());
     else
-        set(o, key, json_string(format_utf8(text, 0, clean, sizeof clean)));
+        set(o, key, json_string(text_utf8(text, 0, clean, sizeof clean)));
 }
 
 static void set_time(struct object o, const char *key, uint64_t realtime_ns)
@@ -100,7 +101,7 @@ static void set_texts(struct object o, const char *key, const char *const *texts
     char clean[1024];
     for (size_t i = 0; texts[i]; i++)
         if (json_array_append_new(array,
-                                  json_string(format_utf8(texts[i], 0, clean, sizeof clean))))
+                                  json_string(text_utf8(texts[i], 0, clean, sizeof clean))))
             *o.failed = 1;
 }
 
@@ -143,7 +144,7 @@ static void set_devices(struct object o, const char *devices)
     for (const char *at = devices; *at; at += *at == '+') {
         size_t size = strcspn(at, "+");
         snprintf(id, sizeof id, "%.*s", (int)size, at);
-        if (json_array_append_new(array, json_string(format_utf8(id, 1, clean, sizeof clean))))
+        if (json_array_append_new(array, json_string(text_utf8(id, 1, clean, sizeof clean))))
             *o.failed = 1;
         at += size;
     }
@@ -170,7 +171,7 @@ static void set_setup(struct object o, const struct summary *s)
     struct object dims = child(o, "dims");
     char symbol[2 * PLAN_NAME_MAX];
     for (size_t i = 0; i < c->dim_count; i++)
-        set_int(dims, format_utf8(c->dims[i].symbol, 0, symbol, sizeof symbol), c->dims[i].value);
+        set_int(dims, text_utf8(c->dims[i].symbol, 0, symbol, sizeof symbol), c->dims[i].value);
     set_copy(o, "settings", first ? first->settings : NULL);
     set_copy(o, "environment", first ? first->environment : NULL);
     set_copy(o, "shapes", first ? first->shapes : NULL);

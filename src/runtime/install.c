@@ -397,7 +397,7 @@ int install_remove(const struct package *p, const char *version, int links,
     struct install_job j;
     prefix[0] = '\0';
     int result = begin(&j, p, *version ? version : p->version, o, e);
-    if (!result)
+    if (!result && !o->dry_run)
         result = take_over(&j, e);
     if (!result)
         result = remove_chosen(&j, version, links, prefix, e);
@@ -419,7 +419,8 @@ static int find_linked(const struct package *p, const char *folder, struct locat
         return (int)e->code;
     if (!found) {
         error_set(e, ERROR_USAGE, "there is no library of %s below '%.200s'", p->name, folder);
-        return error_hint(e, "looked for %s and %s", p->wheel, p->library ? p->library : p->wheel);
+        return error_hint(e, "looked for %s%s%s", p->wheel, p->library ? " and " : "",
+                          p->library ? p->library : "");
     }
     if (locate_check(l->library, reason, sizeof reason))
         return error_set(e, ERROR_UNSUPPORTED, "'%.200s': %s", l->library, reason);

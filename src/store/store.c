@@ -46,7 +46,7 @@ static int make_folder_of(const char *path, struct error *e)
     return file_make_folder(folder, e);
 }
 
-/* A store may come from elsewhere (`wattle report --store`): nothing in it is run. */
+/* A store may come from elsewhere (--store): nothing in it is run. */
 static void distrust(sqlite3 *db)
 {
     sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);

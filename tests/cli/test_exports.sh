@@ -48,6 +48,17 @@ in_err "cannot write '/dev/full'"; in_out "fake"
 [ -s "$dir/still.csv" ] || fail "the other export is lost"
 [ -z "$(find /dev -maxdepth 1 -name 'null.*' -o -maxdepth 1 -name 'full.*')" ] || fail "left in /dev"
 
+# A store that takes no more blocks, as on a full disk, costs none of those that are kept.
+expect 0 fake --store "$dir/s.db"
+python3 -c 'import sqlite3, sys
+sqlite3.connect(sys.argv[1]).execute("create unique index stop on block (cell_id) where number >= 3")' "$dir/s.db"
+expect 1 fake --blocks 6 --store "$dir/s.db" --json "$dir/some.json"
+in_err "store '$dir/s.db'"; in_out "cut short"
+json "$dir/some.json" '.campaign.finished == null and (.cells[0].blocks | length >= 3 and length < 6)'
+# The table comes without the export too, and both failures are told.
+expect 1 fake --blocks 6 --store "$dir/s.db" --json /dev/full
+in_err "cannot write '/dev/full'"; in_err "store '$dir/s.db'"; in_out "cut short"
+
 # Closed descriptors: no message goes into what is opened in their place.
 : >"$dir/out"; : >"$dir/err"
 "${fake[@]}" --json "$dir/closed.json" 2>&- >"$dir/out" <&-

@@ -19,6 +19,11 @@ for command in doctor run runtimes models convert worker; do
         ! grep -qF "unknown option '$option'" "$dir/err" || fail "$command does not take $option"
     done < <(grep -vE -- '--(measured|help|worker)$' "$dir/options")
 done
+expect 0 "$wattle" run --help
+mv "$dir/out" "$dir/help"
+expect 0 "$wattle" help run
+cmp -s "$dir/out" "$dir/help" || fail "help run is not run --help"
+
 # Every option of the table is in some help.
 names=$(sed -nE 's/^    \{OPTION_[A-Z_]+, [^,]+, "([a-z-]+)".*/\1/p' "$root/src/cmd/options.c")
 [ "$(echo "$names" | wc -l)" -gt 20 ] || fail "the table was not read"

@@ -59,10 +59,17 @@ only() { # the folders that are there, hidden ones too
     [ "$(cat "$dir/list")" = "$*${*:+ }" ] || fail "there is: $(cat "$dir/list")"
 }
 
+# Nothing is removed in a dry run, nor made to lock it in.
+expect 2 "$wattle" runtimes remove onnxruntime --dry-run
+[ ! -e "$runtimes" ] || fail "a dry run has made a folder"
+
 # Nothing there yet.
 expect 0 "$wattle" runtimes
 in_out "builtin"; in_out "onnxruntime-openvino"; in_out "not here"
 ! grep -q fake "$dir/out" || fail "the hidden runtime is listed"
+mv "$dir/out" "$dir/listed"
+expect 0 "$wattle" runtimes list
+cmp -s "$dir/out" "$dir/listed" || fail "list is something else"
 
 # A dry run says what would be done, and does nothing.
 expect 0 install onnxruntime openvino=2025.4.1 --dry-run --pip-args "--index-url file:///x y" --pip-args --pre

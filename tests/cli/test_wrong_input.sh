@@ -6,6 +6,12 @@ expect 2 "$wattle" run resnet51
 in_err "unknown model 'resnet51'"; in_err "did you mean 'resnet50'?"; no_out
 expect 2 "$wattle" run ./nowhere.onnx
 in_err "model file './nowhere.onnx' is not there"
+ln -s loop.onnx "$dir/loop.onnx"
+expect 1 "$wattle" run "$dir/loop.onnx"
+in_err "cannot read model '$dir/loop.onnx': Too many levels of symbolic links"
+rm "$dir/loop.onnx"
+expect 1 "$wattle" run "$(printf 'x%.0s' $(seq 300)).onnx"
+in_err "File name too long"
 expect 2 "$wattle" run
 in_err "no model given"
 expect 2 "$wattle" run fake -r torchh
@@ -38,6 +44,8 @@ expect 2 "$wattle" models build resnet
 in_err "no built-in model 'resnet'"; in_err "did you mean 'resnet50'?"
 expect 2 "$wattle" models destroy
 in_err "no action 'destroy'"
+expect 2 "$wattle" help rnu
+in_err "unknown command 'rnu'"; no_out
 expect 2 "$wattle" doctor --sysroot /nonexistent
 in_err "sysroot '/nonexistent' is not a folder"
 
@@ -50,6 +58,39 @@ cp "$root/tests/fixtures/onnx/ir3.onnx" "$dir/$long"
 expect 0 "$wattle" run "$dir/$long" -r builtin --dry-run
 iconv -f UTF-8 -t UTF-8 "$dir/out" >"$dir/copy" || fail "a name is cut within a character"
 rm "$dir/$long" "$dir/copy"
+
+# A name that breaks lines and moves the cursor does neither; one of 255 bytes is a name.
+odd=$(printf 'two\nlines \033[31mred\r\302\233.onnx')
+cp "$root/tests/fixtures/onnx/ir3.onnx" "$dir/$odd"
+quick=(-r builtin -t 1 --blocks 1 --duration 20ms --warmup 10ms --sysroot "$quiet")
+no_control() { ! LC_ALL=C grep -q "$(printf '[\001-\010\013-\037\177]')" "$dir/out" "$dir/err" || fail "control characters"; }
+expect 0 "$wattle" run "$dir/$odd" "${quick[@]}" --dry-run
+[ "$(wc -l <"$dir/out")" -eq 2 ] || fail "a name breaks a line"
+in_out "two lines  [31mred"; no_control
+expect 0 "$wattle" run "$dir/$odd" "${quick[@]}" --json "$dir/odd.json" --markdown "$dir/odd.md"
+in_out "two lines"; in_err "two lines"; no_control
+json "$dir/odd.json" '.cells[0].model.name | startswith("two\nlines \u001b[31mred")'
+expect 2 "$wattle" run "$dir/$odd" --input "$dir/$odd.npy" "${quick[@]}"
+[ "$(wc -l <"$dir/err")" -eq 1 ] || fail "a name breaks a message"
+no_control
+rm "$dir/$odd" "$dir/"odd.*
+long=$(printf 'x%.0s' $(seq 250)).onnx
+cp "$root/tests/fixtures/onnx/ir3.onnx" "$dir/$long"
+expect 0 "$wattle" run "$dir/$long" "${quick[@]}"
+rm "$dir/$long"
+
+# A list that is given twice would lose its first half in silence.
+for option in "-r builtin" "--runtime=fake" "--provider cpu" "-d 0" "-b 2" "-t 1" "--form native"; do
+    name=${option%%[ =]*} argument=${option##*[ =]}
+    expect 2 "$wattle" run fake "$name" "$argument" "$name" "$argument" --dry-run
+    in_err "is given 2 times"; in_err "it takes a list, as in"; no_out
+done
+
+for options in "--dim N=1 --dim N=2" "--range x=0..1 --range x=0..2" "--shape x=1x2 --shape x=2x2"; do
+    # shellcheck disable=SC2086
+    expect 2 "$wattle" run "$root/tests/fixtures/onnx/ir3.onnx" -r builtin $options
+    in_err "is given twice for"; no_out
+done
 
 # What is asked for twice is measured once.
 expect 0 fake --dry-run

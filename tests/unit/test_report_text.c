@@ -2,6 +2,7 @@
  * them: read the difference before you commit it), and what hostile names do to them. */
 #include "report_samples.h"
 
+#include "base/text.h"
 #include "report/format.h"
 
 #include <locale.h>
@@ -221,7 +222,7 @@ static void names_are_cut_and_cleaned(void **context)
                 }
                 for (const char *p = out; *p; p++)
                     assert_true(*p == '\n' || (unsigned char)*p >= 0x20);
-                assert_string_equal(format_utf8(out, 0, clean, sizeof clean), out);
+                assert_string_equal(text_utf8(out, 0, clean, sizeof clean), out);
                 free(out);
             }
 }
@@ -378,11 +379,11 @@ static void foreign_bytes(void **context)
 {
     (void)context;
     char out[32];
-    assert_string_equal(format_utf8("a\xc3\xa9\xff\xc3", 0, out, sizeof out), "a\xc3\xa9??");
-    assert_string_equal(format_utf8("\xed\xa0\x80\xc0\x80\xf5", 0, out, sizeof out), "??????");
-    assert_string_equal(format_utf8("a\x1b[0m\n\xc2\x9b" "b", 1, out, sizeof out), "a [0m  b");
+    assert_string_equal(text_utf8("a\xc3\xa9\xff\xc3", 0, out, sizeof out), "a\xc3\xa9??");
+    assert_string_equal(text_utf8("\xed\xa0\x80\xc0\x80\xf5", 0, out, sizeof out), "??????");
+    assert_string_equal(text_utf8("a\x1b[0m\n\xc2\x9b" "b", 1, out, sizeof out), "a [0m  b");
     assert_string_equal(format_line("\xe2\x82\xac \xc3\xa9", 0, out, sizeof out), "? ?");
-    assert_string_equal(format_utf8("abc\xe2\x82\xac", 0, out, 6), "abc"); /* no half character */
+    assert_string_equal(text_utf8("abc\xe2\x82\xac", 0, out, 6), "abc"); /* no half character */
 }
 
 int main(void)
