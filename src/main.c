@@ -92,16 +92,16 @@ static int dispatch(int argc, char **argv, struct error *e)
     return 0;
 }
 
-/* Whether the reader of stdout is gone, as head and true are. What could not be written is in no buffer
- * any more, so that the last error may be none. */
+/* Whether the reader of stdout is gone, as head and true are. What could not be written is in no
+ * buffer any more, so that the last error may be none. */
 static int is_reader_gone(int number)
 {
     struct pollfd out = {.fd = STDOUT_FILENO};
     return number == EPIPE || (!number && poll(&out, 1, 0) == 1 && (out.revents & POLLERR));
 }
 
-/* A result that did not reach stdout must not look like success. Without a reader the end is that of
- * any program in a pipe: SIGPIPE, unless its starter had that ignored. */
+/* A result that did not reach stdout must not look like success. Without a reader the end is that
+ * of any program in a pipe: SIGPIPE, unless its starter had that ignored. */
 static int check_stdout(int code, void (*on_pipe)(int), struct error *e)
 {
     errno = 0;

@@ -37,9 +37,10 @@
  *   {"op":"outputs","set":0,"offset":N,"limit":N}   one untimed inference of that set; outputs are
  *     written one after the other, each 64-byte aligned, from that offset of WATTLE_FD_TENSORS
  *     (the worker grows it with ftruncate), in the order of "load"'s outputs
- *     -> {"ok":true,"outputs":[{"name":"output","type":"float32","shape":[1,1000],"offset":N,"bytes":N}]}
- *   {"op":"warmup","min_runs":3,"min_ns":N,"max_ns":N,"gap_ns":0}   pauses of gap_ns between runs, as
- *     in the window; latencies go to the ring; count restarts
+ *     -> {"ok":true,"outputs":[{"name":"output","type":"float32","shape":[1,1000],"offset":N,
+ *         "bytes":N}]}
+ *   {"op":"warmup","min_runs":3,"min_ns":N,"max_ns":N,"gap_ns":0}   pauses of gap_ns between
+ *     runs, as in the window; latencies go to the ring; count restarts
  *     -> {"ok":true,"runs":N,"wall_ns":N}
  *   {"op":"window","min_runs":N,"min_ns":N,"max_ns":N,"gap_ns":0}
  *     -> {"ok":true,"state":"ready"}   and the worker sleeps in read() on the command pipe

@@ -31,8 +31,8 @@ struct option_list {
 };
 
 /* GNU style: -b 1, -b1, --batch 1, --batch=1, "--" ends options; unambiguous prefixes are NOT
- * taken. Options and operands may be mixed, unless stop_at_operand (then all from the first operand on
- * are operands: `wattle meter CMD -x`). Errors are ERROR_USAGE with "did you mean". */
+ * taken. Options and operands may be mixed, unless stop_at_operand (then all from the first operand
+ * on are operands: `wattle meter CMD -x`). Errors are ERROR_USAGE with "did you mean". */
 int options_parse(const struct option_spec *specs, size_t count, int argc, char **argv,
                   int stop_at_operand, struct option_list *out, struct error *e);
 void options_release(struct option_list *list);

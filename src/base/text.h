@@ -29,11 +29,11 @@ const char *text_nearest(const char *text, const char *const *candidates, size_t
 int text_starts(const char *text, const char *prefix);
 int text_ends(const char *text, const char *suffix);
 
-/* A copy that is valid UTF-8: other bytes become "?", and with `line` control characters become blanks
- * (a name must not move the cursor of a terminal or break a line). Cut to fit size; returns out. */
+/* A valid UTF-8 copy: other bytes become "?", and with `line` control characters become blanks (a
+ * name must not move the cursor of a terminal or break a line). Cut to fit size. Returns out. */
 const char *text_utf8(const char *in, int line, char *out, size_t size);
-/* Bytes of the well-formed UTF-8 character (RFC 3629) that text begins with, 0 when there is none; at
- * most `left` (> 0) are looked at, and none behind a NUL. */
+/* Bytes of the well-formed UTF-8 character (RFC 3629) that text begins with, 0 when there is none;
+ * at most `left` (> 0) are looked at, and none behind a NUL. */
 size_t text_utf8_size(const char *text, size_t left);
 /* 1 when the character of `size` bytes is a control character (C0, DEL, C1). */
 int text_is_control(const char *text, size_t size);

@@ -49,8 +49,8 @@ static int describe_model(const struct cell *model, struct store_model *out, str
     return result;
 }
 
-/* A cached built-in model whose bytes are no longer those of the table is written anew: measured under
- * its name it would be another model. */
+/* A cached built-in model whose bytes are no longer those of the table is written anew: measured
+ * under its name it would be another model. */
 static int mend_model(const struct cell *model, struct store_model *out, struct error *e)
 {
     const struct zoo_model *zoo = zoo_find(model->model);
@@ -123,8 +123,8 @@ static int describe_cells(struct campaign *c, struct error *e)
     return 0;
 }
 
-/* The inputs of each cell can be made up, and its batch is known from here on. A built-in model that
- * a dry run found unwritten has nothing to be read. */
+/* The inputs of each cell can be made up, and its batch is known from here on. A built-in model
+ * that a dry run found unwritten has nothing to be read. */
 static int check_cells(const struct request *r, struct cell *cells, size_t count, struct error *e)
 {
     int result = 0;
@@ -146,8 +146,8 @@ static int check_forms(const struct request *r, const struct cell *cells, size_t
     for (size_t i = 0; i < count; i++)
         if (cells[i].form[0])
             return 0;
-    error_set(e, ERROR_USAGE, "--form chooses nothing here: no model is given to a chosen runtime in "
-              "a form of its own");
+    error_set(e, ERROR_USAGE, "--form chooses nothing here: no model is given to a chosen runtime "
+              "in a form of its own");
     return error_hint(e, "it is for -r pytorch with a built-in model or an ONNX file");
 }
 
@@ -242,13 +242,14 @@ static void name_reference(const struct cell *reference, struct agreement *a)
 {
     int versioned = reference->library[0] && reference->version[0]; /* not what is built in */
     char runtime[REPORT_RUNTIME_MAX];
-    snprintf(a->reference, sizeof a->reference, "%s%s%s%s%s%s%s", report_runtime(reference, runtime),
-             reference->provider[0] ? ":" : "", reference->provider, versioned ? "@" : "",
-             versioned ? reference->version : "", reference->form[0] ? " " : "", reference->form);
+    snprintf(a->reference, sizeof a->reference, "%s%s%s%s%s%s%s",
+             report_runtime(reference, runtime), reference->provider[0] ? ":" : "",
+             reference->provider, versioned ? "@" : "", versioned ? reference->version : "",
+             reference->form[0] ? " " : "", reference->form);
 }
 
-/* With what another cell gave, or (NULL) with --expect. A failure to get outputs is not the end: the
- * cell's blocks will fail with the same reason. */
+/* With what another cell gave, or (NULL) with --expect. A failure to get outputs is not the end:
+ * the cell's blocks will fail with the same reason. */
 static int compare_cell(const struct campaign *c, const struct measure_outputs *reference, size_t i,
                         struct error *e)
 {
@@ -285,8 +286,8 @@ static int fetch(const struct campaign *c, const struct cell *cell, struct measu
     return measure_outputs(cell, &c->request->measure, out, why);
 }
 
-/* The outputs that the others of a group are compared with: those of reference_for, or, unless it was
- * asked for with --verify, of the first cell that gives any. *why is about the first one tried. */
+/* The outputs that the others of a group are compared with: those of reference_for, or, unless it
+ * was asked for with --verify, of the first cell that gives any. *why is about the first try. */
 static int find_reference(const struct campaign *c, size_t first, struct cell *reference,
                           struct measure_outputs *out, struct error *why)
 {
@@ -354,8 +355,8 @@ static void warn_unverified(const struct campaign *c)
         const struct cell *cell = &c->plan.cells[i];
         if (!c->request->verify || is_verified(c, cell))
             continue;
-        log_warning("--verify: '%s' is no ONNX file, which is all that the reference kernels read; its "
-                    "cells are compared with each other", cell->model);
+        log_warning("--verify: '%s' is no ONNX file, which is all that the reference kernels read; "
+                    "its cells are compared with each other", cell->model);
         return;
     }
 }

@@ -74,7 +74,7 @@ const struct command *command_find(const char *name);
 void command_help(const struct command *c, FILE *out);
 void command_overview(FILE *out);
 
-/* An option that takes a list is given once: of two, one would be dropped in silence. ERROR_USAGE. */
+/* ERROR_USAGE for a list that is given twice: one of them would be dropped in silence. */
 int command_check_lists(const struct option_list *list, struct error *e);
 
 /* The specs a command takes, into specs[COMMAND_OPTION_MAX]; returns how many. */

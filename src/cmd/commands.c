@@ -14,34 +14,35 @@ static const struct command all[] = {
         .name = "run",
         .operands = "[MODEL...]",
         .summary = "measure time and energy of models on every usable runtime",
-        .details = "MODEL is a built-in model (see wattle models), an ONNX file, or a file that one of "
-                   "the runtimes reads: OpenVINO's .xml, .tflite, a SavedModel folder or frozen .pb; "
-                   "PyTorch's .pt2 and TorchScript .pt, or FILE.py:FUNCTION, a function that gives a "
-                   "torch.nn.Module. Each cell (model x form x "
-                   "runtime x provider x devices x batch x threads x precision) is measured in --blocks fresh "
-                   "processes; outputs of all cells of a model are compared before they are ranked. "
-                   "Every block is kept in the store.\n\n"
+        .details = "MODEL is a built-in model (see wattle models), an ONNX file, or a file that "
+                   "one of the runtimes reads: OpenVINO's .xml, .tflite, a SavedModel folder or "
+                   "frozen .pb; PyTorch's .pt2 and TorchScript .pt, or FILE.py:FUNCTION, a "
+                   "function that gives a torch.nn.Module. Each cell (model x form x runtime x "
+                   "provider x devices x batch x threads x precision) is measured in --blocks "
+                   "fresh processes; outputs of all cells of a model are compared before they are "
+                   "ranked. Every block is kept in the store.\n\n"
                    "Exit codes: 0 ok, 1 error, 2 usage, 3 completed but invalid, 5 outputs differ, "
                    "130 interrupted with results kept.",
-        .options = {OPTION_RUNTIME, OPTION_WORKER, OPTION_DEVICE, OPTION_PROVIDER, OPTION_PROVIDER_OPTION,
-                    OPTION_PROVIDER_LIBRARY, OPTION_REQUIRE_PROVIDER, OPTION_BATCH, OPTION_THREADS,
-                    OPTION_PRECISION, OPTION_FORM, OPTION_SPIN, OPTION_GAP, OPTION_DIM, OPTION_SHAPE,
-                    OPTION_INPUT, OPTION_EXPECT, OPTION_RANGE,
-                    OPTION_DURATION, OPTION_MIN_RUNS, OPTION_BLOCKS, OPTION_WARMUP, OPTION_TIMEOUT,
-                    OPTION_SEED, OPTION_VERIFY, OPTION_TDP, OPTION_REQUIRE, OPTION_JSON, OPTION_CSV,
-                    OPTION_MARKDOWN, OPTION_STORE, OPTION_SYSROOT, OPTION_DRY_RUN},
+        .options = {OPTION_RUNTIME, OPTION_WORKER, OPTION_DEVICE, OPTION_PROVIDER,
+                    OPTION_PROVIDER_OPTION, OPTION_PROVIDER_LIBRARY, OPTION_REQUIRE_PROVIDER,
+                    OPTION_BATCH, OPTION_THREADS, OPTION_PRECISION, OPTION_FORM, OPTION_SPIN,
+                    OPTION_GAP, OPTION_DIM, OPTION_SHAPE, OPTION_INPUT, OPTION_EXPECT,
+                    OPTION_RANGE, OPTION_DURATION, OPTION_MIN_RUNS, OPTION_BLOCKS, OPTION_WARMUP,
+                    OPTION_TIMEOUT, OPTION_SEED, OPTION_VERIFY, OPTION_TDP, OPTION_REQUIRE,
+                    OPTION_JSON, OPTION_CSV, OPTION_MARKDOWN, OPTION_STORE, OPTION_SYSROOT, OPTION_DRY_RUN},
         .run = cmd_run,
     },
     {
         .name = "runtimes",
         .operands = "[ACTION...]",
         .summary = "list, install, remove, link and unlink runtimes",
-        .details = "Without an action, or with list: every runtime that is known or found, with its version, "
-                   "place, size, providers and library, or the reason why it cannot be used; "
-                   "OpenVINO is asked for its devices.\n\n"
+        .details = "Without an action, or with list: every runtime that is known or found, with "
+                   "its version, place, size, providers and library, or the reason why it cannot "
+                   "be used; OpenVINO is asked for its devices.\n\n"
                    "install NAME[=VERSION]...  with pip, into a folder of its own below "
-                   "$WATTLE_HOME/runtimes; several versions can lie side by side. One that is there is "
-                   "compared with the hashes in its wattle.sha256, and installed anew if damaged.\n"
+                   "$WATTLE_HOME/runtimes; several versions can lie side by side. One that is "
+                   "there is compared with the hashes in its wattle.sha256, and installed anew "
+                   "if damaged.\n"
                    "What the index has of pytorch may bring several GB for CUDA: it is PyTorch's "
                    "own index for CPUs, by --pip-args, that has the small build.\n"
                    "remove NAME[=VERSION]...  what was installed or linked.\n"
@@ -49,9 +50,9 @@ static const struct command all[] = {
                    "a build or a folder with the library; it goes before an installed one of the "
                    "same version.\n"
                    "unlink NAME[=VERSION]...  forgets links, and leaves what is installed.\n\n"
-                   "Found without being told: what was installed or linked, the packages of $PATH's "
-                   "python3, and the system's library folders or, instead of those, the ones in "
-                   "$WATTLE_LIBRARY_PATH.",
+                   "Found without being told: what was installed or linked, the packages of "
+                   "$PATH's python3, and the system's library folders or, instead of those, the "
+                   "ones in $WATTLE_LIBRARY_PATH.",
         .options = {OPTION_DRY_RUN, OPTION_PIP_ARGS},
         .run = cmd_runtimes,
     },
@@ -61,11 +62,11 @@ static const struct command all[] = {
         .summary = "list the built-in models, or write their files",
         .details = "Files go to $WATTLE_HOME/models ($WATTLE_HOME is ~/.local/share/wattle unless "
                    "set). ONNX files are the same bytes on every machine.\n\n"
-                   "--format pytorch makes, of the same weights, a plain PyTorch module and of that, "
-                   "in the folder NAME-pytorch: exported.pt2 (torch.export), aoti.pt2 (compiled ahead "
-                   "of time for any CPU with AVX2), aoti-native.pt2 (for this CPU) and torchscript.pt, "
-                   "all for one batch size, each compared with the module. It needs PyTorch (wattle "
-                   "runtimes install pytorch) and g++.",
+                   "--format pytorch makes, of the same weights, a plain PyTorch module and of "
+                   "that, in the folder NAME-pytorch: exported.pt2 (torch.export), aoti.pt2 "
+                   "(compiled ahead of time for any CPU with AVX2), aoti-native.pt2 (for this CPU) "
+                   "and torchscript.pt, all for one batch size, each compared with the module. It "
+                   "needs PyTorch (wattle runtimes install pytorch) and g++.",
         .options = {OPTION_FORMAT, OPTION_BATCH},
         .run = cmd_models,
     },
@@ -91,13 +92,13 @@ static const struct command all[] = {
         .name = "worker",
         .operands = "[MODEL]",
         .summary = "help to write a worker: your own code, in any language, measured by wattle",
-        .details = "A worker is any program that speaks the worker protocol (docs/worker-protocol.md); "
-                   "wattle run --worker COMMAND measures it.\n\n"
+        .details = "A worker is any program that speaks the worker protocol "
+                   "(docs/worker-protocol.md); wattle run --worker COMMAND measures it.\n\n"
                    "  wattle worker --python-helper >wattle_worker.py\n"
                    "  wattle worker --check 'python3 my_script.py'\n\n"
-                   "COMMAND is one program with its arguments, as for a shell; NAME=VALUE may stand "
-                   "before it. MODEL is handed to the worker as it is. Exit codes of --check: 0 when "
-                   "every rule holds, 1 otherwise.",
+                   "COMMAND is one program with its arguments, as for a shell; NAME=VALUE may "
+                   "stand before it. MODEL is handed to the worker as it is. Exit codes of "
+                   "--check: 0 when every rule holds, 1 otherwise.",
         .options = {OPTION_CHECK, OPTION_PYTHON_HELPER, OPTION_TIMEOUT},
         .run = cmd_worker,
     },

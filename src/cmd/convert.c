@@ -41,7 +41,7 @@ struct conversion {
     struct comparison comparison;
 };
 
-/* --- what is asked for ------------------------------------------------------------------------- */
+/* --- what is asked for ------------------------------------------------------------------------ */
 
 static int parse_target(struct conversion *c, const struct option_list *options, struct error *e)
 {
@@ -176,7 +176,7 @@ static int parse(struct conversion *c, const struct option_list *options, struct
     return result ? result : find_pytorch(c, e);
 }
 
-/* --- where it goes ----------------------------------------------------------------------------- */
+/* --- where it goes ---------------------------------------------------------------------------- */
 
 static int check_free(const struct conversion *c, const char *path, struct error *e)
 {
@@ -249,7 +249,7 @@ static int commit(const struct conversion *c, struct error *e)
     return result ? result : rename_into_place(c->made, c->output, e);
 }
 
-/* --- the script --------------------------------------------------------------------------------- */
+/* --- the script ------------------------------------------------------------------------------- */
 
 static uint64_t begun_ns, drawn_ns;
 static char step[160];
@@ -302,14 +302,15 @@ static json_t *make_request(const struct conversion *c)
     const struct cell *m = &c->model;
     const char *slash = strrchr(m->path, '/');
     return json_pack(
-        "{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:o, s:s, s:s, s:s, s:s, s:I, s:b, s:b, s:I, s:s, "
-        "s:s, s:s, s:s}",
+        "{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:o, s:s, s:s, s:s, s:s, s:I, s:b, s:b, s:I, "
+        "s:s, s:s, s:s, s:s}",
         "schema", 1, "model", m->path, "format", m->format, "zoo",
         !strcmp(m->form, "native") ? m->model : "", "form", m->form, "provider", "cpu", "precision",
-        "f32", "batch", 0, "inputs", list_inputs(&c->request), "to", c->to_onnx ? "onnx" : "pytorch",
-        "output", c->made, "final", c->output, "exporter", c->exporter, "opset",
-        (json_int_t)c->opset, "dynamic_batch", c->dynamic_batch, "external_data", c->external_data,
-        "seed", (json_int_t)c->request.measure.seed, "source", slash ? slash + 1 : m->path, "sha256",
+        "f32", "batch", 0, "inputs", list_inputs(&c->request), "to",
+        c->to_onnx ? "onnx" : "pytorch", "output", c->made, "final", c->output,
+        "exporter", c->exporter, "opset", (json_int_t)c->opset, "dynamic_batch",
+        c->dynamic_batch, "external_data", c->external_data, "seed",
+        (json_int_t)c->request.measure.seed, "source", slash ? slash + 1 : m->path, "sha256",
         c->sha256, "wattle", WATTLE_VERSION, "scratch", c->folder);
 }
 
@@ -351,7 +352,7 @@ static int make(struct conversion *c, struct error *e)
     return c->result ? 0 : error_set(e, ERROR_FORMAT, "the converter left no result");
 }
 
-/* --- what the comparison showed, into the file -------------------------------------------------- */
+/* --- what the comparison showed, into the file ------------------------------------------------ */
 
 static json_t *onnx_notes(const struct conversion *c)
 {
@@ -394,7 +395,7 @@ static int put_notes(struct conversion *c, struct error *e)
     return result;
 }
 
-/* --- command ------------------------------------------------------------------------------------ */
+/* --- command ---------------------------------------------------------------------------------- */
 
 static void print_shape(json_t *shape)
 {

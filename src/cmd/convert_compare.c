@@ -33,7 +33,7 @@ static void make_cell(const struct checker *c, int64_t batch, struct cell *cell)
     snprintf(cell->provider, sizeof cell->provider, "cpu");
 }
 
-/* The outputs that are expected, by position, under the names that the file has. They are borrowed. */
+/* The expected outputs by position, under the names that the file has. They are borrowed. */
 static int expect(const struct data *expected, const struct measure_outputs *got,
                   struct measure_output *items, struct measure_outputs *out, struct error *e)
 {

@@ -88,7 +88,8 @@ static void print_models(void)
     const struct zoo_model *zoo = zoo_models(&count);
     printf("\nmodels\n");
     for (size_t i = 0; i < count; i++)
-        printf("  %-14s %s\n", zoo[i].name, zoo_cached(&zoo[i]) ? "built" : "built when first used");
+        printf("  %-14s %s\n", zoo[i].name,
+               zoo_cached(&zoo[i]) ? "built" : "built when first used");
 }
 
 int cmd_doctor(const struct option_list *options, struct error *e)

@@ -7,9 +7,9 @@ static const struct option_spec all[] = {
      "onnxruntime@1.31.1 a certain one, onnxruntime:openvino the package onnxruntime-openvino or a "
      "provider (default: the newest of every usable one)."},
     {OPTION_WORKER, 0, "worker", "COMMAND",
-     "Measure a program of your own that speaks the worker protocol (docs/worker-protocol.md), such "
-     "as 'python3 infer.py'; may be repeated. Without -r nothing else is measured, and no MODEL is "
-     "needed."},
+     "Measure a program of your own that speaks the worker protocol (docs/worker-protocol.md), "
+     "such as 'python3 infer.py'; may be repeated. Without -r nothing else is measured, and no "
+     "MODEL is needed."},
     {OPTION_PROVIDER, 0, "provider", "NAME[,NAME...]",
      "Execution providers (default: what the installation is made for). builtin has cpu (oneDNN "
      "and kernels of its own) and reference (plain C, slow, for checking)."},
@@ -32,9 +32,9 @@ static const struct option_spec all[] = {
      "Intra-op threads (default: every CPU this process may use)."},
     {OPTION_PRECISION, 0, "precision", "NAME", "Arithmetic: f32 (default)."},
     {OPTION_FORM, 0, "form", "native|converted[,...]",
-     "What a runtime with an idiom of its own (pytorch) is given: native is the network written for "
-     "it, with the same weights (the default for built-in models); converted is made from the ONNX "
-     "file by a converter (all that other files have). Both are compared with the file."},
+     "What a runtime with an idiom of its own (pytorch) is given: native is the network written "
+     "for it, with the same weights (the default for built-in models); converted is made from the "
+     "ONNX file by a converter (all that other files have). Both are compared with the file."},
     {OPTION_SPIN, 0, "spin", "short|off|default|USEC",
      "Busy-waiting of a runtime's idle threads: short (the default) for at most 0.25 ms, enough "
      "between two layers and over before the next request; off for none; default for the runtime's "
@@ -45,8 +45,8 @@ static const struct option_spec all[] = {
     {OPTION_DIM, 0, "dim", "NAME=SIZE",
      "Size of a symbolic dimension, such as S=128; may be repeated. That of the batch is as -b."},
     {OPTION_SHAPE, 0, "shape", "INPUT=[TYPE:]SIZExSIZE...",
-     "Shape of an input whose sizes are free, such as input=1x3x224x224; for files that do not tell "
-     "it also the element type, such as ids=int64:1x128; may be repeated."},
+     "Shape of an input whose sizes are free, such as input=1x3x224x224; for files that do not "
+     "tell it also the element type, such as ids=int64:1x128; may be repeated."},
     {OPTION_INPUT, 0, "input", "[INPUT=]FILE",
      "Feed what a file holds: .npy, .npz, an ONNX tensor .pb, or a folder with input_0.pb or "
      "INPUT.npy files; may be repeated. Inputs that it lacks are made up."},
@@ -85,16 +85,16 @@ static const struct option_spec all[] = {
      "repeated."},
     {OPTION_FORMAT, 0, "format", "onnx|pytorch", "Format of the files (default onnx)."},
     {OPTION_CHECK, 0, "check", "COMMAND",
-     "Start this program as wattle run --worker does and hold it against the worker protocol: a line "
-     "for each rule, ok or WRONG with what was expected, what came and what to do."},
+     "Start this program as wattle run --worker does and hold it against the worker protocol: a "
+     "line for each rule, ok or WRONG with what was expected, what came and what to do."},
     {OPTION_PYTHON_HELPER, 0, "python-helper", NULL,
      "Print wattle_worker.py, with which a Python script becomes a worker in ten lines; it begins "
      "with how."},
     {OPTION_TO, 0, "to", "onnx|pytorch", "What to make (default: by the ending of --output)."},
     {OPTION_OUTPUT, 'o', "output", "FILE", "The file to write: .onnx, or .pt2 for pytorch."},
     {OPTION_EXPORTER, 0, "exporter", "dynamo|torchscript",
-     "Which of PyTorch's exporters writes ONNX: dynamo (default) takes the program that torch.export "
-     "finds, torchscript traces one run."},
+     "Which of PyTorch's exporters writes ONNX: dynamo (default) takes the program that "
+     "torch.export finds, torchscript traces one run."},
     {OPTION_OPSET, 0, "opset", "N",
      "Version of ONNX's operators: 17 to 23, dynamo from 18 on (default 20)."},
     {OPTION_DYNAMIC_BATCH, 0, "dynamic-batch", NULL,

@@ -77,7 +77,7 @@ static int make(struct campaign *c, size_t i, struct error *e)
     return result;
 }
 
-/* A cell before it for which the same was, or could not be, made; its own index if there is none. */
+/* A cell before it for which the same was, or could not be, made; else its own index. */
 static size_t find_alike(const struct campaign *c, size_t i)
 {
     for (size_t k = 0; k < i; k++)

@@ -1,6 +1,6 @@
 /* provider_options.c: --provider-option, sorted by target; what an adapter can refuse without its
- * library (an option it does not know, a spin time that cannot be set) is refused before anything is
- * measured. */
+ * library (an option it does not know, a spin time that cannot be set) is refused before anything
+ * is measured. */
 #include "cmd/request.h"
 
 #include <stdlib.h>
@@ -46,7 +46,8 @@ static int parse_one(const char *text, struct provider_option *o, struct error *
         return error_set(e, ERROR_USAGE, "provider option '%.60s' is not UTF-8 text", text);
     json_decref(probe);
     if (!key[size] || size == 0 || size >= sizeof o->key)
-        return error_set(e, ERROR_USAGE, "provider option '%.60s' is not [RUNTIME.]KEY=VALUE", text);
+        return error_set(e, ERROR_USAGE, "provider option '%.60s' is not [RUNTIME.]KEY=VALUE",
+                         text);
     snprintf(o->key, sizeof o->key, "%.*s", (int)size, key);
     o->text = text;
     o->value = key + size + 1;
@@ -85,14 +86,14 @@ static int check_scopes(const struct request *r, const struct options *options, 
         for (size_t t = 0; t < r->target_count; t++)
             meant |= means(o, &r->targets[t]);
         if (!meant)
-            return error_set(e, ERROR_USAGE, "provider option '%.100s': no chosen runtime is '%s%s%s'",
-                             o->text, o->scope.runtime, o->scope.variant[0] ? ":" : "",
+            return error_set(e, ERROR_USAGE, "provider option '%.100s': no chosen runtime is "
+                             "'%s%s%s'", o->text, o->scope.runtime, o->scope.variant[0] ? ":" : "",
                              o->scope.variant);
     }
     return 0;
 }
 
-/* --- what the adapter says --------------------------------------------------------------------- */
+/* --- what the adapter says -------------------------------------------------------------------- */
 
 static int check_target(const struct request *r, const struct request_target *t, json_t *options,
                         struct error *e)
@@ -137,8 +138,8 @@ static int all_take(const struct request *r, const struct adapter *a, const char
     return any;
 }
 
-/* An option that was meant for one of several runtimes, or providers of one: how it is given to that
- * alone. */
+/* An option that was meant for one of several runtimes, or providers of one: how it is given to
+ * that alone. */
 static int suggest_scope(const struct request *r, const struct provider_option *o,
                          const struct request_target *refused, struct error *e)
 {
@@ -149,7 +150,8 @@ static int suggest_scope(const struct request *r, const struct provider_option *
         if (!all_take(r, a, provider, o))
             continue;
         char name[2 * PLAN_NAME_MAX];
-        snprintf(name, sizeof name, "%s%s%s", a->name, provider ? ":" : "", provider ? provider : "");
+        snprintf(name, sizeof name, "%s%s%s", a->name, provider ? ":" : "",
+                 provider ? provider : "");
         return error_hint(e, "for %s alone: --provider-option %s.%s=%.40s", name, name, o->key,
                           o->value);
     }

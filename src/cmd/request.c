@@ -52,7 +52,8 @@ static int parse_batches(struct request *r, const struct option_list *options, s
 {
     const char *text = options_last(options, OPTION_BATCH, NULL);
     r->batch_count = 1; /* of 0: what the model makes of it */
-    return text ? parse_integers(text, "batch", BATCH_MAX, NULL, r->batches, &r->batch_count, e) : 0;
+    return text ? parse_integers(text, "batch", BATCH_MAX, NULL, r->batches, &r->batch_count, e)
+                : 0;
 }
 
 int request_has_name(const char *const *names, const char *name)
@@ -63,7 +64,7 @@ int request_has_name(const char *const *names, const char *name)
     return 0;
 }
 
-/* --- runtimes and providers -------------------------------------------------------------------- */
+/* --- runtimes and providers ------------------------------------------------------------------- */
 
 static int parse_names(struct request *r, const char *text, struct error *e)
 {
@@ -213,8 +214,8 @@ static int check_plugin(const char *path, struct error *e)
         return 0;
     if (!is_elf)
         return error_set(e, ERROR_USAGE, "provider library '%.200s' is not a shared library", path);
-    error_set(e, ERROR_USAGE, "provider library '%.200s' is not a plug-in of ONNX Runtime: it has no "
-              "%s", path, function);
+    error_set(e, ERROR_USAGE, "provider library '%.200s' is not a plug-in of ONNX Runtime: it has "
+              "no %s", path, function);
     return error_hint(e, "providers that an installation brings are chosen by --provider");
 }
 
@@ -231,8 +232,8 @@ static int find_plugin(struct request *r, const char *text, struct error *e)
     struct stat st;
     if (realpath(text, r->provider_library) && !stat(text, &st) && S_ISREG(st.st_mode))
         return check_plugin(r->provider_library, e);
-    error_set(e, ERROR_USAGE, "provider library '%.200s' is neither a file nor an installed package",
-              text);
+    error_set(e, ERROR_USAGE, "provider library '%.200s' is neither a file nor an installed "
+              "package", text);
     return error_hint(e, "wattle runtimes lists installed packages");
 }
 
@@ -432,7 +433,8 @@ static int parse_repeated(struct request *r, const struct option_list *options, 
     size_t size = sizeof r->shapes - 1;
     size_t used = result ? 0 : json_dumpb(shapes, r->shapes, size, JSON_COMPACT | JSON_SORT_KEYS);
     if (used > size)
-        result = error_set(e, ERROR_USAGE, "shapes take %zu bytes, at most %zu are kept", used, size);
+        result = error_set(e, ERROR_USAGE, "shapes take %zu bytes, at most %zu are kept", used,
+                           size);
     json_decref(shapes);
     return result;
 }
@@ -531,7 +533,8 @@ static int parse_words(struct request *r, const struct option_list *options, str
         return result;
     const char *require = options_last(options, OPTION_REQUIRE, NULL);
     if (require && strcmp(require, "measured"))
-        return error_set(e, ERROR_USAGE, "--require '%s' is not known; it takes: measured", require);
+        return error_set(e, ERROR_USAGE, "--require '%s' is not known; it takes: measured",
+                         require);
     r->require_measured = r->measure.require_measured = require != NULL;
     r->verify = options_given(options, OPTION_VERIFY);
     if (r->verify && options_given(options, OPTION_EXPECT))

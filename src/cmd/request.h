@@ -72,14 +72,14 @@ int provider_options_parse(struct request *r, const struct option_list *options,
  * or FILE.py:FUNCTION. Fills name, path and format of the cell, and form with "native" when it is
  * built in: then it can be had in the idiom of other runtimes. */
 int request_model(const char *operand, int build, struct cell *model, struct error *e);
-/* The same for those who bring all workers themselves: any file will do, and no name ("") either. */
+/* The same for those who bring all workers themselves: any file will do, and "" for none. */
 int request_own_model(const char *operand, int build, struct cell *model, struct error *e);
 
 /* own.c */
 int own_add_worker(struct request *r, const char *command, struct error *e);
 int own_parse_devices(struct request *r, const char *text, struct error *e);
 
-/* cells.c. The cells of one model: target x form x batch x threads, appended to *cells (realloc'd). */
+/* cells.c. The cells of one model: target x form x batch x threads, added to *cells (realloc'd). */
 int request_cells(const struct request *r, const struct cell *model, struct cell **cells,
                   size_t *count, struct error *e);
 

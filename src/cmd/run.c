@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* --- exports: opened before anything is measured, so that a bad path fails at once -------------- */
+/* --- exports: opened before anything is measured, so that a bad path fails at once ------------ */
 
 struct export {
     int option;
@@ -73,7 +73,8 @@ static int exports_open(struct export *exports, size_t count, const struct optio
         to_stdout += is_stdout(&exports[i]);
     }
     if (to_stdout > 1)
-        return error_set(e, ERROR_USAGE, "only one of --json, --csv and --markdown can go to stdout");
+        return error_set(e, ERROR_USAGE, "only one of --json, --csv and --markdown can go to "
+                         "stdout");
     int result = 0;
     for (size_t i = 0; i < count && !result; i++)
         if (exports[i].path && !is_stdout(&exports[i]))

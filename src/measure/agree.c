@@ -82,8 +82,8 @@ static int is_float(enum dtype type)
 }
 
 /* The first element beyond tolerance is named; the largest error is kept over all of them. */
-static void compare(const struct measure_output *r, const struct measure_output *x, double tolerance,
-                    struct agreement *out)
+static void compare(const struct measure_output *r, const struct measure_output *x,
+                    double tolerance, struct agreement *out)
 {
     size_t n = (size_t)shape_elements(&r->tensor.shape);
     int exact = !is_float(r->tensor.type);
@@ -99,8 +99,8 @@ static void compare(const struct measure_output *r, const struct measure_output 
         char at[64];
         index_text(&r->tensor.shape, i, at, sizeof at);
         out->ok = 0;
-        snprintf(out->detail, sizeof out->detail, "%.40s%s is %.7g, the reference has %.7g", r->name,
-                 at, b, a);
+        snprintf(out->detail, sizeof out->detail, "%.40s%s is %.7g, the reference has %.7g",
+                 r->name, at, b, a);
     }
 }
 
@@ -126,8 +126,8 @@ void measure_agree(const struct measure_outputs *reference, const struct measure
         char sa[64], sb[64];
         out->ok = 0;
         out->max_rel_error = NAN;
-        snprintf(out->detail, sizeof out->detail, "%.40s is %s %s, the reference has %s %s", b->name,
-                 dtype_name(b->tensor.type), shape_text(&b->tensor.shape, sb, sizeof sb),
+        snprintf(out->detail, sizeof out->detail, "%.40s is %s %s, the reference has %s %s",
+                 b->name, dtype_name(b->tensor.type), shape_text(&b->tensor.shape, sb, sizeof sb),
                  dtype_name(a->tensor.type), shape_text(&a->tensor.shape, sa, sizeof sa));
         return;
     }

@@ -17,7 +17,7 @@ enum {
 };
 #define PAUSES_MAX_NS (7 * 24 * 3600 * NS_PER_S)
 
-/* A slope is a slope when it is significant and moves the latency by more than this over a round. */
+/* A slope is one when it is significant and moves the latency by more than this over a round. */
 static const double TREND_P = 0.05, TREND_CHANGE = 0.02;
 
 static void copy_text(char *to, size_t size, json_t *object, const char *name)
@@ -88,8 +88,8 @@ static int warmup_round(struct session *s, uint64_t min_ns, struct record *r, ui
                         int *trend, struct error *e)
 {
     uint64_t max_ns = s->options->warmup_max_ns;
-    json_t *command = json_pack("{s:s, s:i, s:I, s:I, s:I}", "op", "warmup", "min_runs", WARMUP_RUNS,
-                                "min_ns", (json_int_t)min_ns, "max_ns",
+    json_t *command = json_pack("{s:s, s:i, s:I, s:I, s:I}", "op", "warmup", "min_runs",
+                                WARMUP_RUNS, "min_ns", (json_int_t)min_ns, "max_ns",
                                 (json_int_t)(max_ns > min_ns ? max_ns : min_ns), "gap_ns",
                                 (json_int_t)s->cell->gap_ns);
     json_t *reply = NULL;
@@ -213,7 +213,8 @@ static uint64_t window_max_ns(const struct session *s)
     uint64_t pauses_ns;
     if (o->max_ns)
         return o->max_ns;
-    if (__builtin_mul_overflow(o->min_runs, s->cell->gap_ns, &pauses_ns) || pauses_ns > PAUSES_MAX_NS)
+    if (__builtin_mul_overflow(o->min_runs, s->cell->gap_ns, &pauses_ns) ||
+        pauses_ns > PAUSES_MAX_NS)
         pauses_ns = PAUSES_MAX_NS;
     return pauses_ns +
            (10 * o->duration_ns > 60 * NS_PER_S ? 10 * o->duration_ns : 60 * NS_PER_S);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- rules for the data ------------------------------------------------------------------------ */
+/* --- rules for the data ----------------------------------------------------------------------- */
 
 static int rule_from_range(struct input_rule *r, const struct measure_options *o)
 {
@@ -154,8 +154,8 @@ static int make_rule(struct input_rule *r, const struct onnx_value *input,
     if (r->given)
         return 0;
     if (input->type == DTYPE_STRING)
-        return error_set(e, ERROR_UNSUPPORTED, "model '%s': input '%s' takes strings, which are not "
-                         "fed", c->model, r->name);
+        return error_set(e, ERROR_UNSUPPORTED, "model '%s': input '%s' takes strings, which are "
+                         "not fed", c->model, r->name);
     if (!is_fed(input->type)) {
         error_set(e, ERROR_UNSUPPORTED, "model '%s': cannot make up input '%s' of type %s",
                   c->model, r->name, dtype_name(input->type));
@@ -211,7 +211,7 @@ static int check_given_data(const struct input_plan *p, const struct cell *c,
     return 0;
 }
 
-/* The element type that --shape gives, which must be the file's or the data's where those are known. */
+/* The element type of --shape, which must be the file's or the data's where those are known. */
 static int wanted_type(const struct cell *c, struct input_rule *r, json_t *shapes, struct error *e)
 {
     const char *name = json_string_value(json_object_get(json_object_get(shapes, r->name), "type"));
@@ -527,8 +527,8 @@ static int copy_given(const struct input_rule *r, enum dtype type, void *data, s
     return 0;
 }
 
-int input_fill(const struct input_plan *p, const char *name, enum dtype type, uint64_t seed, int set,
-               void *data, size_t elements, struct error *e)
+int input_fill(const struct input_plan *p, const char *name, enum dtype type, uint64_t seed,
+               int set, void *data, size_t elements, struct error *e)
 {
     static const struct input_rule standard = {.kind = INPUT_NORMAL, .b = 1};
     const struct input_rule *rule = is_float(type) ? &standard : NULL;

@@ -18,7 +18,7 @@ struct input_rule {
 };
 
 struct input_plan {
-    int64_t batch;                      /* the cell's, or where that is 0 what sizes.h makes of it */
+    int64_t batch;                      /* the cell's, or where that is 0 what sizes.h finds */
     struct plan_dim dims[PLAN_DIM_MAX]; /* a size for every symbolic dimension */
     size_t dim_count;
     struct input_rule *rules;           /* one for each input of the model file */
@@ -27,10 +27,10 @@ struct input_plan {
 
 /* Rules in order of preference: --input, --range, the file's metadata (model/zoo.h), the table a
  * Gather node looks the input up in, standard normal for floats, both values for bool. An integer
- * input that none of them covers is ERROR_USAGE, as are a symbolic dimension without a size, a batch
- * that the model or --dim fixes otherwise, and data whose shape or type is another than the model's. A cell
- * without a file (the fake runtime) has an empty plan; one of another format than ONNX has only what
- * the user says, and the runtime knows the rest. */
+ * input that none of them covers is ERROR_USAGE, as are a symbolic dimension without a size, a
+ * batch that the model or --dim fixes otherwise, and data whose shape or type is another than the
+ * model's. A cell without a file (the fake runtime) has an empty plan; one of another format than
+ * ONNX has only what the user says, and the runtime knows the rest. */
 int input_plan_make(struct input_plan *p, const struct cell *c, const struct measure_options *o,
                     struct error *e);
 void input_plan_release(struct input_plan *p);
@@ -41,7 +41,7 @@ int input_plan_range(struct input_plan *p, const char *name, double low, double 
                      struct error *e);
 
 /* Fills one tensor. Depends on seed, set, name, type and element index only. */
-int input_fill(const struct input_plan *p, const char *name, enum dtype type, uint64_t seed, int set,
-               void *data, size_t elements, struct error *e);
+int input_fill(const struct input_plan *p, const char *name, enum dtype type, uint64_t seed,
+               int set, void *data, size_t elements, struct error *e);
 
 #endif

@@ -34,8 +34,8 @@ struct measure_options {
 };
 void measure_defaults(struct measure_options *o);
 
-/* Checks before anything is started that the cell's inputs can be made up, and fills in a batch of 0:
- * what --dim, --shape, the data or the file make it. */
+/* Checks before anything is started that the cell's inputs can be made up, and fills in a batch of
+ * 0: what --dim, --shape, the data or the file make it. */
 int measure_check(struct cell *c, const struct measure_options *o, struct error *e);
 
 /* prepare.c: what the worker loads where the runtime does not read the model's file as it is
@@ -53,7 +53,7 @@ int measure_prepared_alike(const struct cell *a, const struct cell *b);
 int measure_prepare(struct cell *c, const struct measure_options *o, const char *sha256,
                     const struct measure_watch *watch, int *made, struct error *e);
 
-/* The batch that the model was made for, where it was left to the file and no ONNX file tells it. */
+/* The batch that the model was made for, where the file is to tell and is no ONNX file. */
 int64_t measure_own_batch(const struct cell *c);
 
 /* A block that failed before it could be begun. */
@@ -83,8 +83,8 @@ void measure_expect(const struct data *expected, const struct measure_outputs *x
 
 /* Compares outputs by position. Relative error of element i: |x_i - r_i| / max |r| over the output:
  * relative to the output's scale, so that values near 0 do not decide. Agrees up to `tolerance`
- * (1e-4 for float32; for 16-bit floats at least what they resolve; exact for integers and bool). NaN
- * against a number differs. */
+ * (1e-4 for float32; for 16-bit floats at least what they resolve; exact for integers and bool).
+ * NaN against a number differs. */
 void measure_agree(const struct measure_outputs *reference, const struct measure_outputs *x,
                    double tolerance, struct agreement *out);
 

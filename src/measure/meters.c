@@ -12,8 +12,8 @@ enum { SAMPLE_MAX = 4096 };
 
 #define EDGE_TIMEOUT_NS (50 * NS_PER_MS)
 
-static int open_one(struct meter_set *m, const char *name, const struct wattle_meter_options *options,
-                    struct error *e)
+static int open_one(struct meter_set *m, const char *name,
+                    const struct wattle_meter_options *options, struct error *e)
 {
     struct wattle_meter *meter;
     char text[WATTLE_ERROR_MAX];

@@ -21,9 +21,9 @@ int meters_open(struct meter_set *m, const struct measure_options *o, struct wor
 void meters_begin(struct meter_set *m);
 /* Signature of worker_receive's tick. */
 void meters_sample(void *meter_set);
-/* Last sample; sets r->energy_meter: the first meter in order of preference with a figure. A counter
- * before it that worked at the start makes the block suspect. ERROR_UNSUPPORTED: a measured figure
- * was required, and there is none. */
+/* Last sample; sets r->energy_meter: the first meter in order of preference with a figure. A
+ * counter before it that worked at the start makes the block suspect. ERROR_UNSUPPORTED: a measured
+ * figure was required, and there is none. */
 int meters_end(struct meter_set *m, struct error *e);
 void meters_close(struct meter_set *m);
 

@@ -9,7 +9,8 @@
 #define OUTPUT_LIMIT_BYTES ((json_int_t)1 << 32)
 
 /* Copies one output out of the shared tensor memory. */
-static int take_output(struct session *s, json_t *value, struct measure_output *out, struct error *e)
+static int take_output(struct session *s, json_t *value, struct measure_output *out,
+                       struct error *e)
 {
     const char *name;
     uint64_t offset, bytes;

@@ -67,8 +67,8 @@ struct record {
 void record_init(struct record *r);    /* NaNs, empty JSON */
 void record_release(struct record *r); /* frees what it owns; fine after record_init */
 
-/* The first size that all loaded inputs of two sizes and more share: what the batch is where neither
- * the user nor a file that wattle reads tells it. 1 when they differ. */
+/* The first size that all loaded inputs of two sizes and more share: what the batch is where
+ * neither the user nor a file that wattle reads tells it. 1 when they differ. */
 int64_t record_loaded_batch(json_t *inputs);
 
 /* Agreement of one cell's outputs with the reference cell's, on the same inputs. */

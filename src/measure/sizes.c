@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-static const struct plan_dim *find_dim(const struct plan_dim *dims, size_t count, const char *symbol)
+static const struct plan_dim *find_dim(const struct plan_dim *dims, size_t count,
+                                       const char *symbol)
 {
     for (size_t i = 0; i < count; i++)
         if (!strcmp(dims[i].symbol, symbol))
@@ -181,7 +182,8 @@ static int add_dim(struct input_plan *p, const char *symbol, int64_t value, stru
     if (known)
         return 0;
     if (p->dim_count == PLAN_DIM_MAX || strlen(symbol) >= PLAN_NAME_MAX)
-        return error_set(e, ERROR_UNSUPPORTED, "symbolic dimension '%.60s' is one too many", symbol);
+        return error_set(e, ERROR_UNSUPPORTED, "symbolic dimension '%.60s' is one too many",
+                         symbol);
     struct plan_dim *d = &p->dims[p->dim_count++];
     snprintf(d->symbol, sizeof d->symbol, "%s", symbol);
     d->value = value;
@@ -204,8 +206,8 @@ static int check_wanted(const struct input_rule *r, int axis, int64_t wanted, in
 {
     if (wanted < 0 || wanted == value)
         return 0;
-    return error_set(e, ERROR_USAGE, "input '%s': size %d is to be %lld, but %s %lld", r->name, axis,
-                     (long long)wanted, says, (long long)value);
+    return error_set(e, ERROR_USAGE, "input '%s': size %d is to be %lld, but %s %lld", r->name,
+                     axis, (long long)wanted, says, (long long)value);
 }
 
 static int size_batch(const struct sizes *s, const struct input_rule *r, const char *symbol,
@@ -256,7 +258,7 @@ static int size_unnamed(const struct sizes *s, const struct input_rule *r, int a
     return error_hint(e, "give the whole shape: --shape %s=1x3x224x224", r->name);
 }
 
-/* Where the batch is free elsewhere, a fixed first size is something else: a table, a single item. */
+/* Where the batch is free elsewhere, a fixed first size is something else: a table, one item. */
 static int size_fixed(const struct sizes *s, const struct input_rule *r, int axis, int64_t wanted,
                       int64_t fixed, struct error *e)
 {
@@ -333,8 +335,8 @@ int sizes_input(struct sizes *s, const struct onnx_value *input, struct input_ru
     if (input->rank < 0)
         return size_unknown(s, r, &wanted, e);
     if (wanted.rank >= 0 && wanted.rank != input->rank)
-        return error_set(e, ERROR_USAGE, "input '%s' is to have %d dimensions, the model gives it %d",
-                         r->name, wanted.rank, input->rank);
+        return error_set(e, ERROR_USAGE, "input '%s' is to have %d dimensions, the model gives it "
+                         "%d", r->name, wanted.rank, input->rank);
     r->shape = (struct shape){.rank = input->rank};
     for (int axis = 0; axis < input->rank && !result; axis++)
         result = size_axis(s, &input->dims[axis], r, axis,

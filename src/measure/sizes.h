@@ -19,7 +19,7 @@ struct sizes {
                                       differ */
 };
 
-/* Decides what the batch is and how large: -b, --dim of its symbol, --shape or the data, the file, 1. */
+/* Decides what the batch is and how large: -b, --dim of its symbol, --shape, data, the file, 1. */
 int sizes_batch(struct sizes *s, struct error *e);
 /* The shape of one input, once r->given is known. */
 int sizes_input(struct sizes *s, const struct onnx_value *input, struct input_rule *r,

@@ -1,5 +1,5 @@
-/* data.h: tensors out of files, for what a model is fed and what it is expected to give: NumPy's .npy
- * and .npz, an ONNX TensorProto (.pb), or a folder with such files. Nothing here trusts a file.
+/* data.h: tensors out of files, for what a model is fed and what it is expected to give: NumPy's
+ * .npy and .npz, an ONNX TensorProto (.pb), or a folder of such. Nothing here trusts a file.
  */
 #ifndef WATTLE_MODEL_DATA_H
 #define WATTLE_MODEL_DATA_H

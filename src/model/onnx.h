@@ -90,7 +90,7 @@ struct onnx_model {
     int64_t opset; /* version of the default domain */
     const char *producer;
     uint64_t file_bytes; /* with external data files */
-    const void *map; /* the file in memory: pages of it that are given back come back when touched */
+    const void *map; /* the file in memory: pages that are given back come back when touched */
     size_t map_bytes;
     const struct onnx_value *inputs; /* those without an initializer: what a caller must feed */
     size_t input_count;

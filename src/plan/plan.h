@@ -42,7 +42,7 @@ struct cell {
                                     [sizes] or, with a type, {"type":"int64","dims":[sizes]} */
     char form[16];               /* "native": the network in the runtime's own idiom, same weights;
                                     "converted": made from the file by a converter; "": the file */
-    char artifact[PATH_MAX];     /* what the worker loads in place of path (runtime/prepare.h); "" */
+    char artifact[PATH_MAX];     /* what is loaded in place of path (runtime/prepare.h); "" */
     char how[256];               /* it was made: converters and versions; "" */
     uint64_t gap_ns;             /* the worker sleeps this long between two requests */
 };

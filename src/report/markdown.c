@@ -44,7 +44,8 @@ static void print_row(const struct summary *s, double unit, int forms, FILE *out
              first && first->runtime_version[0] ? " " : "", first ? first->runtime_version : "");
     fputs("|", out);
     print_cell(out, name);
-    snprintf(name, sizeof name, "%s%s%s", first && first->provider[0] ? first->provider : c->provider,
+    snprintf(name, sizeof name, "%s%s%s",
+             first && first->provider[0] ? first->provider : c->provider,
              c->devices[0] ? " " : "", c->devices);
     print_cell(out, name);
     if (forms)

@@ -172,7 +172,8 @@ static void add_columns(struct table *t)
         [P50] = {p50, 0, SCOLS_FL_RIGHT},
         [TAIL] = {tail, 0, SCOLS_FL_RIGHT},
         [RATE] = {"per s", 0, SCOLS_FL_RIGHT},
-        [CPU] = {cpu, 0, SCOLS_FL_RIGHT | (t->style->width < CPU_COLUMN_WIDTH ? SCOLS_FL_HIDDEN : 0)},
+        [CPU] = {cpu, 0,
+                 SCOLS_FL_RIGHT | (t->style->width < CPU_COLUMN_WIDTH ? SCOLS_FL_HIDDEN : 0)},
         [ENERGY] = {energy, 0, SCOLS_FL_RIGHT},
         [RATIO] = {"vs best", 0, 0},
         [VERDICT] = {"VERDICT", 0, 0},
@@ -225,8 +226,8 @@ static void add_row(struct table *t, const struct summary *s)
         return;
     }
     const struct cell *c = &s->cell->cell;
-    set_name(t, line, RUNTIME, report_runtime(c, runtime), s->first ? s->first->runtime_version : "",
-             c->instances);
+    set_name(t, line, RUNTIME, report_runtime(c, runtime),
+             s->first ? s->first->runtime_version : "", c->instances);
     set_name(t, line, PROVIDER, s->first && s->first->provider[0] ? s->first->provider
                                                                   : c->provider, c->devices, 1);
     set_name(t, line, FORM, c->form, "", 1);

@@ -100,7 +100,8 @@ struct adapter {
     const char *const *variants;      /* ways to run a model, NULL-terminated, the first is the
                                          default; NULL when there is only one */
     /* What it can run, with a reason where that is not everything; NULL: all of them. */
-    enum adapter_ready (*ready)(const char *library, const char *variant, char *reason, size_t size);
+    enum adapter_ready (*ready)(const char *library, const char *variant, char *reason,
+                                size_t size);
     int takes_devices;                /* a request may name devices */
     int hidden;                       /* not part of "every runtime" (fake) */
     void (*probe)(struct adapter_probe *out);
@@ -127,8 +128,8 @@ struct adapter {
      * reason when it is not known, an empty one when the model uses none. NULL: uses none, or has
      * no way to tell. */
     int (*device_memory)(void *state, uint64_t *bytes, char reason[ADAPTER_REASON_MAX]);
-    /* The devices that the installation's library finds, on one line for people. Loads it: runs in a
-     * process of its own that ends then (found_devices). NULL: not asked. */
+    /* The devices that the installation's library finds, on one line for people. Loads it: runs in
+     * a process of its own that ends then (found_devices). NULL: not asked. */
     int (*devices)(const char *library, char *text, size_t size, struct error *e);
     /* The clock that times this runtime, in ns; NULL is CLOCK_MONOTONIC. Only the fake runtime has
      * its own, so that tests know every latency to the nanosecond. */

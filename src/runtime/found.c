@@ -116,8 +116,8 @@ static int add_located(struct found_list *list, const struct package *p, const s
 
 /* --- private prefixes and links --------------------------------------------------------------- */
 
-/* The package and version of a folder by its name, NAME-VERSION or NAME-VERSION.link; NULL when it is
- * not one of ours. */
+/* The package and version of a folder by its name, NAME-VERSION or NAME-VERSION.link; NULL when it
+ * is not one of ours. */
 static const struct package *package_of_folder(const char *folder, char version[32], int *linked)
 {
     static const char link[] = ".link";

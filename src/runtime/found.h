@@ -2,8 +2,8 @@
  *
  * A runtime is named -r RUNTIME[:VARIANT][@VERSION] everywhere. Installations are found, without
  * loading anything, in this order: private prefixes and links under $WATTLE_HOME/runtimes, the
- * site-packages of $PATH's python3, the system's library folders. What is compiled in (builtin, fake)
- * is an installation with an empty library.
+ * site-packages of $PATH's python3, the system's library folders. What is compiled in (builtin,
+ * fake) is an installation with an empty library.
  */
 #ifndef WATTLE_RUNTIME_FOUND_H
 #define WATTLE_RUNTIME_FOUND_H
@@ -48,9 +48,8 @@ struct runtime_name {
 int runtime_name_parse(const char *text, struct runtime_name *name, struct error *e);
 
 /* VARIANT is what the package's name has after the runtime's ("openvino" of onnxruntime-openvino),
- * or a way in which the runtime runs models ("eager" of pytorch), or else the name of a provider, so
- * that a row's label can be typed. VERSION may be the beginning
- * of one: 1.31 is any 1.31.x. */
+ * or a way in which the runtime runs models ("eager" of pytorch), or else the name of a provider,
+ * so that a row's label can be typed. VERSION may be the beginning of one: 1.31 is any 1.31.x. */
 const char *found_variant(const struct found *f);
 /* Whether it is one of the ways in which the runtime itself runs models ("eager" of pytorch). */
 int found_has_variant(const struct found *f, const char *variant);
@@ -68,8 +67,8 @@ const struct found *found_pick(const struct found_list *list, const struct runti
  * ERROR_UNSUPPORTED when the library is not part of one or there is no Python. */
 int found_python(const char *library, char python[PATH_MAX], char site[PATH_MAX], struct error *e);
 
-/* The devices that its library finds, on one line for people, or why they are not known; the library
- * is asked in a short-lived process. 0 when there is nothing to ask. */
+/* The devices that its library finds, on one line for people, or why they are not known; the
+ * library is asked in a short-lived process. 0 when there is nothing to ask. */
 int found_devices(const struct found *f, char text[FOUND_DEVICES_MAX]);
 /* What it takes on the disk, in bytes: its folder, or its package in a site-packages folder, or its
  * library; 0 when built in or not there. */

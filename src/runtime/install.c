@@ -285,8 +285,9 @@ static int install(struct install_job *j, enum install_change *change, struct er
     int result = take_over(j, e), there = result ? 0 : find_there(j, old, e);
     if (result || there < 0)
         return (int)e->code;
-    int damaged = there ? record_verify(j->package, old, j->options->interrupted, why, sizeof why, e)
-                        : 0;
+    int damaged = 0;
+    if (there)
+        damaged = record_verify(j->package, old, j->options->interrupted, why, sizeof why, e);
     if (damaged < 0)
         return (int)e->code;
     if (there && !damaged) {

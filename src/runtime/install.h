@@ -1,11 +1,11 @@
-/* install.h: packages put into folders of their own below $WATTLE_HOME/runtimes by Python's venv and
- * pip, taken away again, and links to what a user has.
+/* install.h: packages put into folders of their own below $WATTLE_HOME/runtimes by Python's venv
+ * and pip, taken away again, and links to what a user has.
  *
- * A prefix NAME-VERSION is a virtual environment without pip in it, with pip's own report, a record of
- * what it is and how it was made (wattle.json) and a SHA-256 of each file (wattle.sha256). It is made
- * in a hidden folder beside and renamed when all is well; found_search does not see hidden folders.
- * One lock file keeps two programs from working at once; pip holds it too, so what a killed wattle
- * has left is taken away only when nobody writes there any more.
+ * A prefix NAME-VERSION is a virtual environment without pip in it, with pip's own report, a record
+ * of what it is and how it was made (wattle.json) and a SHA-256 of each file (wattle.sha256). It is
+ * made in a hidden folder beside and renamed when all is well; found_search does not see hidden
+ * folders. One lock file keeps two programs from working at once; pip holds it too, so what a
+ * killed wattle has left is taken away only when nobody writes there any more.
  */
 #ifndef WATTLE_RUNTIME_INSTALL_H
 #define WATTLE_RUNTIME_INSTALL_H

@@ -72,7 +72,8 @@ static int load_library(struct nvml *n, const char *library, char reason[NVML_RE
     const char *slash = strrchr(library, '/');
     if (why && !strncmp(why, library, strlen(library)) &&
         strstr(why, "cannot open shared object file: No such file"))
-        return because(reason, "no NVIDIA driver: %.100s is not there", slash ? slash + 1 : library);
+        return because(reason, "no NVIDIA driver: %.100s is not there",
+                       slash ? slash + 1 : library);
     return because(reason, "cannot load NVIDIA's library: %.140s", why ? why : library);
 }
 

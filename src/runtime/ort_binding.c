@@ -7,8 +7,8 @@
  * On a device the library copies an input when it is bound, so there each bind() binds again: the
  * copy is outside the latency, and the memory may hold new numbers. Outputs stay there until they
  * are asked for, which repeats the run with outputs in the CPU's memory; the library cannot copy an
- * output by itself. With outputs=host they are bound in the CPU's memory, so that the difference to a
- * run without is what copying them costs.
+ * output by itself. With outputs=host they are bound in the CPU's memory, so that the difference to
+ * a run without is what copying them costs.
  */
 #include "runtime/ort.h"
 

@@ -204,8 +204,8 @@ int ort_provider_check(const struct ort *o, struct error *e)
 {
     const struct ort_pairs *p = &o->options.provider;
     if (o->options.host_outputs && !o->provider->device)
-        return error_set(e, ERROR_USAGE, "option outputs=host is for a provider with a device, which "
-                         "'%.40s' is not", o->provider->name);
+        return error_set(e, ERROR_USAGE, "option outputs=host is for a provider with a device, "
+                         "which '%.40s' is not", o->provider->name);
     for (size_t i = 0; i < p->count; i++)
         for (const char *const *rule = o->provider->reduced; *rule; rule++)
             if (lowers(*rule, p->keys[i], p->values[i]))

@@ -93,8 +93,8 @@ static int put_words(struct ort *o, const struct adapter_request *r, struct erro
     return code;
 }
 
-/* The session's own threads are pinned only by that option when their number is given, as it is. What
- * other providers do with theirs is not known. */
+/* The session's own threads are pinned only by that option when their number is given, as it is.
+ * What other providers do with theirs is not known. */
 static int put_pinning(struct ort *o, struct error *e)
 {
     int is_pinned = ort_pairs_find(&o->options.entries, AFFINITIES) != NULL;

@@ -8,7 +8,7 @@
 struct package_provider {
     const char *name;
     const char *file; /* glob, beside the library; NULL: part of every build */
-    int own_build;    /* only asking the library tells, so only builds other than the wheels count */
+    int own_build;    /* only the library itself tells, so only builds other than wheels count */
     const char *devices; /* globs, any of which must be there for it to be of use; NULL: none */
 };
 

@@ -78,10 +78,10 @@ static int last_words(const struct command_output *out, char *text, size_t size)
     return best != NULL;
 }
 
-/* What failed is in the words of Python and pip; what to do about it is not. Each returns 0 when the
- * words are not its. */
-static int explain_space(const struct install_job *j, const struct command_output *out, const char *words,
-                         struct error *e)
+/* What failed is in the words of Python and pip; what to do about it is not. Each returns 0 when
+ * the words are not its. */
+static int explain_space(const struct install_job *j, const struct command_output *out,
+                         const char *words, struct error *e)
 {
     static const char *const signs[] = {"No space left on device", "Disk quota exceeded",
                                         "File too large", NULL};
@@ -100,7 +100,8 @@ static int explain_python(const struct command_output *out, struct error *e)
     return error_hint(e, "on Debian and Ubuntu: apt-get install python3-venv");
 }
 
-static int explain_index(const struct install_job *j, const struct command_output *out, struct error *e)
+static int explain_index(const struct install_job *j, const struct command_output *out,
+                         struct error *e)
 {
     static const char *const network[] = {
         "NewConnectionError", "Temporary failure in name resolution", "Network is unreachable",

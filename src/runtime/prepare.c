@@ -254,7 +254,8 @@ static int check_made(const struct job *j, struct error *e)
     json_t *note = python_result(j->partial);
     int whole = note != NULL;
     json_decref(note);
-    return whole ? 0 : error_set(e, ERROR_FORMAT, "nothing tells what was made in '%s'", j->partial);
+    return whole ? 0
+                 : error_set(e, ERROR_FORMAT, "nothing tells what was made in '%s'", j->partial);
 }
 
 /* What was only needed on the way; of files for people also the note. */
@@ -426,7 +427,7 @@ int prepare_model(const struct prepare_request *r, struct prepared *out, struct 
     return result;
 }
 
-/* --- files for people to take away ------------------------------------------------------------- */
+/* --- files for people to take away ------------------------------------------------------------ */
 
 static const struct item file_items[] = {
     {"exported", "exported.pt2"},

@@ -107,8 +107,8 @@ int python_run(const struct python_job *j, json_t *request, struct error *e)
         result = write_json(request, path, e);
     if (result)
         return result;
-    /* Isolated, so that neither the user's variables nor packages decide; no files of its own beside
-     * the scripts. */
+    /* Isolated, so that neither the user's variables nor packages decide; no files of its own
+     * beside the scripts. */
     const char *const argv[] = {python, "-I", "-B", j->script, path, NULL};
     result = command_run_locked(argv, &options, j->lock > 0 ? j->lock : -1, &out, e);
     return result ? explain(j, &out, e) : 0;

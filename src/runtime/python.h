@@ -2,8 +2,8 @@
  *
  * It is given the path of a JSON object, FOLDER/request.json, in which "site" (a folder of packages
  * to look in, or "") and "result" are set here. What it prints are steps, told line by line. It
- * leaves a JSON object in "result", which is FOLDER/result.json: {"error", "text", "hint"} with a code
- * of error_code_name when it exits with other than 0. */
+ * leaves a JSON object in "result", which is FOLDER/result.json: {"error", "text", "hint"} with a
+ * code of error_code_name when it exits with other than 0. */
 #ifndef WATTLE_RUNTIME_PYTHON_H
 #define WATTLE_RUNTIME_PYTHON_H
 
@@ -18,8 +18,8 @@ struct python_job {
     int (*interrupted)(void);
     void (*tell)(void *context, const char *line); /* NULL: nobody listens */
     void *context;
-    int lock;                /* a descriptor handed to it: what that locks stays locked as long as it
-                                lives, also when this process does not; 0: none */
+    int lock;                /* a descriptor handed to it: what that locks stays locked as long as
+                                it lives, also when this process does not; 0: none */
 };
 
 /* The script's own error, or else what became of the process. */

@@ -1,4 +1,4 @@
-/* pytorch_ready.c: which ways of an installation of PyTorch can be gone, by what lies on the disk. */
+/* pytorch_ready.c: which ways of an installation of PyTorch work, by what lies on the disk. */
 #include "runtime/adapters.h"
 
 #include "runtime/found.h"
@@ -20,7 +20,8 @@ static int has_file(const char *library, const char *tail)
 {
     char path[PATH_MAX];
     const char *slash = strrchr(library, '/');
-    int n = snprintf(path, sizeof path, "%.*s/%s", (int)(slash ? slash - library : 0), library, tail);
+    int n = snprintf(path, sizeof path, "%.*s/%s", (int)(slash ? slash - library : 0), library,
+                     tail);
     return n > 0 && n < PATH_MAX && !access(path, F_OK);
 }
 
@@ -59,7 +60,8 @@ static enum adapter_ready python(const char *variant, const char *no_python, cha
     return *reason ? ADAPTER_UNABLE : ADAPTER_READY;
 }
 
-enum adapter_ready pytorch_ready(const char *library, const char *variant, char *reason, size_t size)
+enum adapter_ready pytorch_ready(const char *library, const char *variant, char *reason,
+                                 size_t size)
 {
     char interpreter[PATH_MAX], site[PATH_MAX];
     struct error e = {0};

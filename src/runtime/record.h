@@ -21,8 +21,8 @@ json_t *record_read(const char *folder);
 /* A member of it that is text, else "". */
 const char *record_text(json_t *note, const char *name);
 
-/* 0 when every file is there and as it was, 1 when not, with what is wrong in `why`; -1 with *e when
- * interrupted. */
+/* 0 when every file is there and as it was, 1 when not, with what is wrong in `why`; -1 with *e
+ * when interrupted. */
 int record_verify(const struct package *p, const char *folder, int (*interrupted)(void), char *why,
                   size_t size, struct error *e);
 /* By sizes only: the library (a path) and the files beside it. 0 when they are as recorded, or

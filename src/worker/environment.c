@@ -9,8 +9,8 @@
 
 /* What a program needs to be found, to find its files, and to speak the user's language, and which
  * GPUs it may see, in which order: that is the user's choice of a device. All else of the user's
- * environment (OMP_*, MKL_*, LD_PRELOAD, ...) could change a measurement without being asked for, so
- * it must come through the worker's own, recorded, variables. */
+ * environment (OMP_*, MKL_*, LD_PRELOAD, ...) could change a measurement without being asked for,
+ * so it must come through the worker's own, recorded, variables. */
 static int is_base(const char *entry)
 {
     static const char *const names[] = {
