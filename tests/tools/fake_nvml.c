@@ -12,8 +12,8 @@
  *     FAKE_NVML_LIE        1: more processes are reported than fit the list
  *
  * -DNO_V3 leaves out version 3 of the process list, -DNO_LIST both, -DNO_INIT nvmlInit_v2 and
- * -DNO_TEXTS the names and the errors' texts; -DMEMORY is used where FAKE_NVML_MEMORY is not set, as
- * in a worker. fake_nvml_live() is starts minus shutdowns.
+ * -DNO_TEXTS the names and the errors' texts; -DMEMORY is used where FAKE_NVML_MEMORY is not set,
+ * as in a worker. fake_nvml_live() is starts minus shutdowns.
  *
  *     cc -shared -fPIC -Wl,-soname,libnvidia-ml.so.1 -o libnvidia-ml.so.1 fake_nvml.c
  */

@@ -1,5 +1,5 @@
-/* failing_alloc.h: included once by each test_alloc_*.c, which the Makefile links with --wrap: makes
- * one allocation of the code under test fail. */
+/* failing_alloc.h: included once by each test_alloc_*.c, which the Makefile links with --wrap:
+ * makes one allocation of the code under test fail. */
 #ifndef WATTLE_TEST_FAILING_ALLOC_H
 #define WATTLE_TEST_FAILING_ALLOC_H
 

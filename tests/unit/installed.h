@@ -1,4 +1,4 @@
-/* installed.h: the library of the newest installation of a package, for tests that need a real one. */
+/* installed.h: the library of the newest installation of a package, for tests with a real one. */
 #ifndef WATTLE_TESTS_INSTALLED_H
 #define WATTLE_TESTS_INSTALLED_H
 

@@ -1,5 +1,5 @@
-/* Each allocation of the search for installations failing in turn: an error or an installation less,
- * no crash, no leak. */
+/* Each allocation of the search for installations failing in turn: an error or an installation
+ * less, no crash, no leak. */
 #include "runtime/found.h"
 
 #include "base/file.h"

@@ -245,7 +245,7 @@ static void test_limits(void **state)
     assert_int_equal(place.memory_limit_bytes, 1000);
 }
 
-/* A tree of a larger machine does not make this one larger: the process bound to one CPU has one. */
+/* A tree of a larger machine does not make this one larger: a process on one CPU has one. */
 static void test_bound(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
 /* A whole block with the worker of docs/worker-protocol.md, which gives only what the page says is
- * required: what it cannot know is unknown, and nothing fails. Runs in the root of the repository. */
+ * required: what it cannot know is unknown, and nothing fails. Runs in the repository's root. */
 #include "worker_help.h"
 
 #include "measure/measure.h"

@@ -1,4 +1,4 @@
-/* Installations found in made-up trees: which, of what version, in what order, and what is chosen. */
+/* Installations found in made-up trees: which, of what version, in what order, what is chosen. */
 #include "runtime/found.h"
 #include "runtime/install.h"
 #include "runtime/packages.h"

@@ -1,5 +1,5 @@
-/* What is prepared of a model, with a shell script in Python's place: kept, used again, made anew, and
- * nothing left of what failed. */
+/* What is prepared of a model, with a shell script in Python's place: kept, used again, made anew,
+ * and nothing left of what failed. */
 #include "runtime/prepare.h"
 
 #include "base/clock.h"
