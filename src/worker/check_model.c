@@ -107,13 +107,14 @@ static int read_tensors(struct check *c, const char *rule, json_t *list, int are
 
 /* --- load ------------------------------------------------------------------------------------- */
 
+/* As a measurement sends it to a worker of which its user has said nothing more. */
 static json_t *load_command(const struct check *c)
 {
-    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:s,s:[],s:i,s:i,s:s,s:s,s:{},s:{},s:{}}", "op",
-                     "load", "runtime", "worker", "variant", "", "library", "", "provider", "cpu",
-                     "provider_library", "", "require_provider", 0, "model", c->options->model,
-                     "devices", "threads", 1, "batch", 1, "precision", "f32", "spin", "short",
-                     "dims", "shapes", "options");
+    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:i,s:s,s:[],s:i,s:i,s:s,s:s,s:{},s:{},s:{},s:{}}", "op",
+                     "load", "runtime", "worker", "variant", "", "library", "", "provider_library",
+                     "", "require_provider", 0, "model", c->options->model, "devices", "threads", 1,
+                     "batch", 1, "precision", "f32", "spin", "short", "dims", "shapes", "types",
+                     "options");
 }
 
 static void check_texts(struct check *c, json_t *reply)

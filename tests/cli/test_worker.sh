@@ -36,6 +36,14 @@ json "$dir/run.json" '.cells[0] | .latency_ms.p50 >= 2 and .latency_ms.p50 < 50
 expect 0 "$wattle" run --worker 'sh shell.sh' --blocks 1 --duration 200ms --warmup 50ms -t 1 \
     --sysroot "$quiet"
 in_out 'worker:shell.sh'
+# The checker loads a worker as a measurement does.
+sed "s|^    \\*'\"op\":\"load\"'\\*)|&\n        printf '%s' \"\$command\" >load.json|" shell.sh >told.sh
+passes 'sh told.sh'
+jq -c keys load.json >checked
+expect 0 "$wattle" run --worker 'sh told.sh' --blocks 1 --duration 100ms --warmup 50ms -t 1 \
+    --sysroot "$quiet"
+jq -c keys load.json >measured
+cmp checked measured >out || fail "the checker's load has other fields than a measurement's"
 if [ -n "$python" ]; then
     expect 0 "$wattle" run --worker "$python python_numpy.py" -b 1,3 --blocks 1 --duration 200ms \
         --warmup 50ms -t 1 --sysroot "$quiet" --json "$dir/run.json"
