@@ -135,6 +135,11 @@ double format_unit(const struct report *r, const struct summary_group *g)
     return format_unit_of(largest);
 }
 
+const char *format_rate_name(const struct report *r, const struct summary_group *g)
+{
+    return r->rows[g->begin].cell->cell.batch > 1 ? "items/s" : "per s";
+}
+
 const char *format_verdict(const struct summary *s)
 {
     return s->first ? verdict_name(s->verdict) : s->blocks_failed ? "FAILED" : "-";

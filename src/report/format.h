@@ -29,6 +29,8 @@ double format_unit_of(double j);
 const char *format_unit_name(double unit); /* "J", "mJ", "uJ" */
 /* That of the largest energy of the group. */
 double format_unit(const struct report *r, const struct summary_group *g);
+/* "items/s" where an inference has several, else "per s": joules are those of an inference. */
+const char *format_rate_name(const struct report *r, const struct summary_group *g);
 /* "VALID", "SUSPECT", "INVALID", or "FAILED" where no block completed,
  * "-" where none was begun. */
 const char *format_verdict(const struct summary *s);

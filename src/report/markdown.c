@@ -66,10 +66,10 @@ static void print_table(const struct report *r, const struct summary_group *g, F
     double unit = format_unit(r, g);
     int forms = format_has_forms(r, g);
     fprintf(out,
-            "| runtime | provider |%s p50 ms | p90 ms | p99 ms | per s | CPU-ms | %s/inference "
+            "| runtime | provider |%s p50 ms | p90 ms | p99 ms | %s | CPU-ms | %s/inference "
             "| vs best | verdict |\n"
             "|---|---|%s--:|--:|--:|--:|--:|--:|---|---|\n", forms ? " form |" : "",
-            format_unit_name(unit), forms ? "---|" : "");
+            format_rate_name(r, g), format_unit_name(unit), forms ? "---|" : "");
     for (size_t i = g->begin; i < g->end; i++)
         print_row(&r->rows[i], unit, forms, out);
 }

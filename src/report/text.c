@@ -148,6 +148,7 @@ struct table {
     double unit;    /* of energy: J, mJ or uJ in J */
     double time_ms; /* of latency and CPU time: ms or us in ms */
     struct tail tail;
+    const char *rate; /* its heading */
     int forms;      /* a row has one */
     size_t widths[COLUMNS]; /* of the longest text */
     int failed;
@@ -171,7 +172,7 @@ static void add_columns(struct table *t)
         [FORM] = {"FORM", 0, t->forms ? 0 : SCOLS_FL_HIDDEN},
         [P50] = {p50, 0, SCOLS_FL_RIGHT},
         [TAIL] = {tail, 0, SCOLS_FL_RIGHT},
-        [RATE] = {"per s", 0, SCOLS_FL_RIGHT},
+        [RATE] = {t->rate, 0, SCOLS_FL_RIGHT},
         [CPU] = {cpu, 0,
                  SCOLS_FL_RIGHT | (t->style->width < CPU_COLUMN_WIDTH ? SCOLS_FL_HIDDEN : 0)},
         [ENERGY] = {energy, 0, SCOLS_FL_RIGHT},
@@ -336,7 +337,8 @@ static int print_table(const struct report *r, const struct summary_group *g, FI
                        const struct report_style *style, struct error *e)
 {
     struct table t = {.style = style, .unit = format_unit(r, g), .time_ms = time_unit_ms(r, g),
-                      .tail = choose_tail(r, g), .forms = format_has_forms(r, g)};
+                      .tail = choose_tail(r, g), .rate = format_rate_name(r, g),
+                      .forms = format_has_forms(r, g)};
     t.scols = scols_new_table();
     if (!t.scols)
         return error_memory(e);

@@ -34,6 +34,13 @@ in_err "signal 9"
 expect 3 fake --provider-option exit_at_run=1
 nothing_runs
 
+# Joules are those of an inference, which is a whole batch; the rate counts items, and says so.
+expect 0 fake -b 4 --store "$dir/gap.db" --markdown "$dir/b4.md" --json "$dir/b4.json"
+in_out "items/s"; grep -qF '| items/s |' "$dir/b4.md" || fail "Markdown does not say what is counted"
+json "$dir/b4.json" '.cells[0] | .throughput_per_s / (1000 / .latency_ms.p50) | . > 2 and . < 4.5'
+expect 0 fake --store "$dir/gap.db"
+in_out "per s"
+
 # Pauses are in the warm-up as in the window, and no time limit counts them.
 gap() { fake --store "$dir/gap.db" --json "$dir/g.json" "$@"; }
 expect 0 gap --gap 50ms --warmup 200ms --duration 200ms --min-runs 2
