@@ -222,3 +222,14 @@ int file_sha256(const char *path, char hex[65], struct error *e)
         snprintf(hex + 2 * i, 3, "%02x", digest[i]);
     return 0;
 }
+
+int file_pattern(const char *folder, const char *tail, char *out, size_t size)
+{
+    size_t n = 0;
+    for (; *folder && n + 3 < size; folder++) {
+        if (strchr("*?[]\\", *folder))
+            out[n++] = '\\';
+        out[n++] = *folder;
+    }
+    return !*folder && (size_t)snprintf(out + n, size - n, "/%s", tail) < size - n;
+}

@@ -41,6 +41,9 @@ int file_make_folder(const char *path, struct error *e);
 /* Joins with one slash; ERROR_USAGE when the result does not fit PATH_MAX. */
 int file_join(char out[PATH_MAX], const char *folder, const char *name, struct error *e);
 
+/* "folder/tail" for glob, of which only the tail is a pattern; 0 when it does not fit. */
+int file_pattern(const char *folder, const char *tail, char *out, size_t size);
+
 /* $WATTLE_HOME, else $XDG_DATA_HOME/wattle, else $HOME/.local/share/wattle. Not created. */
 int file_home(char out[PATH_MAX], struct error *e);
 

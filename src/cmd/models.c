@@ -28,12 +28,13 @@ static void print_model(const struct zoo_model *m)
 static int format_folder(const struct zoo_model *m, const char *tail, char out[PATH_MAX],
                          struct error *e)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX], name[160];
     int result = zoo_path(m, path, e);
-    if (!result && snprintf(out, PATH_MAX, "%.*s-pytorch%s", (int)(strlen(path) - strlen(".onnx")),
-                            path, tail) >= PATH_MAX)
-        result = error_set(e, ERROR_USAGE, "the path '%.200s' is too long", path);
-    return result;
+    if (result)
+        return result;
+    *strrchr(path, '/') = '\0';
+    snprintf(name, sizeof name, "%s-pytorch%s", m->name, tail);
+    return file_join(out, path, name, e);
 }
 
 static void print_file(const char *folder, const char *file)
@@ -48,9 +49,13 @@ static void print_file(const char *folder, const char *file)
 
 static void print_formats(const struct zoo_model *m, int *shown)
 {
-    char pattern[PATH_MAX];
+    char folder[PATH_MAX], pattern[2 * PATH_MAX], tail[160];
     glob_t found;
-    if (format_folder(m, "*", pattern, NULL) || glob(pattern, 0, NULL, &found))
+    if (zoo_path(m, folder, NULL))
+        return;
+    *strrchr(folder, '/') = '\0';
+    snprintf(tail, sizeof tail, "%s-pytorch*", m->name);
+    if (!file_pattern(folder, tail, pattern, sizeof pattern) || glob(pattern, 0, NULL, &found))
         return;
     for (size_t i = 0; i < found.gl_pathc; i++) {
         if (!(*shown)++)

@@ -255,27 +255,15 @@ static int read_numbered(struct data *d, const char *folder, const char *role, s
     return result;
 }
 
-/* Characters that glob would read as a pattern, escaped. */
-static int glob_pattern(const char *folder, const char *tail, char out[PATH_MAX], struct error *e)
-{
-    size_t n = 0;
-    for (; *folder && n + 3 < PATH_MAX; folder++) {
-        if (strchr("*?[]\\", *folder))
-            out[n++] = '\\';
-        out[n++] = *folder;
-    }
-    if (*folder || (size_t)snprintf(out + n, PATH_MAX - n, "%s", tail) >= PATH_MAX - n)
-        return error_set(e, ERROR_USAGE, "its path is too long");
-    return 0;
-}
-
 static int read_named(struct data *d, const char *folder, struct error *e)
 {
-    char pattern[PATH_MAX];
+    char pattern[2 * PATH_MAX];
     glob_t found;
-    int result = glob_pattern(folder, "/*.npy", pattern, e);
-    if (result || glob(pattern, 0, NULL, &found))
-        return result;
+    int result = 0;
+    if (!file_pattern(folder, "*.npy", pattern, sizeof pattern))
+        return error_set(e, ERROR_USAGE, "its path is too long");
+    if (glob(pattern, 0, NULL, &found))
+        return 0;
     for (size_t i = 0; i < found.gl_pathc && !result; i++) {
         const char *path = found.gl_pathv[i], *base = strrchr(path, '/') + 1;
         char name[DATA_NAME_MAX];

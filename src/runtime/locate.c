@@ -47,26 +47,13 @@ void locate_free(struct locate_paths *p)
     *p = (struct locate_paths){0};
 }
 
-/* folder/tail with the folder's own characters kept from being read as a pattern; 0 when it is too
- * long to exist. */
-static int make_pattern(const char *folder, const char *tail, char out[2 * PATH_MAX])
-{
-    size_t n = 0;
-    for (; *folder && n + 3 < 2 * PATH_MAX; folder++) {
-        if (strchr("*?[]\\", *folder))
-            out[n++] = '\\';
-        out[n++] = *folder;
-    }
-    return !*folder && (size_t)snprintf(out + n, 2 * PATH_MAX - n, "/%s", tail) < 2 * PATH_MAX - n;
-}
-
 static int add_matches(struct locate_paths *p, const char *folder, const char *tail,
                        struct error *e)
 {
     char pattern[2 * PATH_MAX];
     glob_t found;
-    if (!make_pattern(folder, tail, pattern))
-        return 0;
+    if (!file_pattern(folder, tail, pattern, sizeof pattern))
+        return 0; /* too long to exist */
     int failed = glob(pattern, 0, NULL, &found), result = 0;
     if (failed)
         return failed == GLOB_NOSPACE ? error_memory(e) : 0;

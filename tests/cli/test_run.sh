@@ -4,6 +4,10 @@
 
 expect 0 "$wattle" models
 in_out "not built"; in_out "25.56 M"; in_out "109.48 M"
+# The folder may be called anything.
+mkdir -p "$dir/a[b]*/models/resnet50-pytorch" && echo x >"$dir/a[b]*/models/resnet50-pytorch/exported.pt2"
+WATTLE_HOME="$dir/a[b]*" expect 0 "$wattle" models list
+in_out "$dir/a[b]*/models/resnet50-pytorch/exported.pt2"
 expect 0 "$wattle" models build mobilenet_v2
 in_out "$WATTLE_HOME/models/mobilenet_v2.onnx"
 expect 0 "$wattle" models
