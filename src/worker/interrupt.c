@@ -1,5 +1,7 @@
 #include "worker/parent.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -9,18 +11,25 @@
  * written once and never read, so every wait that looks at it wakes from then on. */
 static int pipe_fds[2] = {-1, -1};
 static volatile sig_atomic_t caught;
+static volatile uint64_t caught_ns;
+
+/* A key that is held, or pressed twice, is one wish: to end and to tell what was done. */
+#define AS_ONE_NS NS_PER_S
 
 static void on_signal(int number)
 {
     int saved = errno;
-    if (caught) {
+    if (caught && clock_monotonic_ns() - caught_ns > AS_ONE_NS) {
         signal(number, SIG_DFL); /* the user means it: die of the signal as if never caught */
         raise(number);
         return;
     }
-    caught = 1;
-    ssize_t n = write(pipe_fds[1], "", 1);
-    (void)n;
+    if (!caught) {
+        caught_ns = clock_monotonic_ns();
+        caught = 1;
+        ssize_t n = write(pipe_fds[1], "", 1);
+        (void)n;
+    }
     errno = saved;
 }
 

@@ -80,8 +80,8 @@ void worker_stop(struct worker *w, struct worker_exit *exit);
 void worker_free(struct worker *w); /* stops it first; NULL is fine */
 
 /* Installs handlers for SIGINT, SIGTERM and SIGHUP (unless ignored, as under nohup) that make
- * waiting calls return ERROR_INTERRUPTED, and ignores SIGPIPE. Call once in main. A second signal
- * ends the process at once. */
+ * waiting calls return ERROR_INTERRUPTED, and ignores SIGPIPE. Call once in main. A signal that
+ * comes more than a second after the first ends the process at once. */
 void worker_catch_interrupts(void);
 int worker_interrupted(void);
 
