@@ -184,17 +184,33 @@ void builder_write_over(struct builder *b, int value, const struct layout *layou
     add_form(b, value, slot, layout);
 }
 
-int builder_alias(struct builder *b, int value, int from, struct error *e)
+int builder_reuse(struct builder *b, int value, int source, int source_slot,
+                  const struct layout *layout, int *slot, struct error *e)
+{
+    if (!builder_may_overwrite(b, source))
+        return builder_write(b, value, layout, slot, e);
+    *slot = source_slot;
+    builder_write_over(b, value, layout, source_slot);
+    return 0;
+}
+
+int builder_view(struct builder *b, int value, int from, const struct layout *as,
+                 const struct layout *seen, struct error *e)
 {
     int slot;
-    int code = builder_read_plain(b, from, &slot, e);
+    int code = builder_read(b, from, as, &slot, e);
     if (code)
         return code;
     int root = home_of(b, from)->root;
     home_of(b, value)->root = root;
     home_of(b, root)->pending += home_of(b, value)->pending;
-    add_form(b, value, slot, builder_plain(b, value));
+    add_form(b, value, slot, seen);
     return 0;
+}
+
+int builder_alias(struct builder *b, int value, int from, struct error *e)
+{
+    return builder_view(b, value, from, builder_plain(b, from), builder_plain(b, value), e);
 }
 
 /* ---- slots and steps ---- */

@@ -54,8 +54,15 @@ int builder_write(struct builder *b, int value, const struct layout *layout, int
                   struct error *e);
 /* value is written over what slot held. */
 void builder_write_over(struct builder *b, int value, const struct layout *layout, int slot);
+/* A slot for value in that layout: the one that holds source, which was read in it, if nobody else
+ * needs that, else a new one. */
+int builder_reuse(struct builder *b, int value, int source, int source_slot,
+                  const struct layout *layout, int *slot, struct error *e);
 /* value is from's memory under another shape. */
 int builder_alias(struct builder *b, int value, int from, struct error *e);
+/* The same in an order of its own: what lies as `as` for from lies as `seen` for value. */
+int builder_view(struct builder *b, int value, int from, const struct layout *as,
+                 const struct layout *seen, struct error *e);
 
 /* A copy of constant data in another layout, made now. */
 int builder_pack(struct builder *b, const void *data, const struct layout *from,

@@ -204,6 +204,22 @@ void graph_sweep(struct graph *g)
     g->node_count = kept;
 }
 
+int graph_place(struct graph *g, int first, const int *before)
+{
+    int appended = g->node_count - first, next = 0, to = 0;
+    struct node *nodes = arena_array(&g->arena, (size_t)g->node_capacity, sizeof *nodes);
+    if (!nodes)
+        return -1;
+    for (int i = 0; i < first; i++) {
+        while (next < appended && before[next] == i)
+            nodes[to++] = g->nodes[first + next++];
+        nodes[to++] = g->nodes[i];
+    }
+    g->nodes = nodes;
+    graph_sweep(g);
+    return 0;
+}
+
 static struct tensor tensor_of(const struct graph *g, int value, void *const *data)
 {
     if (value == NO_VALUE)

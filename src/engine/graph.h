@@ -141,6 +141,9 @@ struct node *graph_rewrite(struct graph *g, int index, const struct op *op, cons
 int graph_read(struct graph *g, int node, int value);
 void graph_set_input(struct graph *g, int node, int index, int value);
 void graph_write(struct graph *g, int node, int value);
+/* Nodes from `first` on, which were appended, move in front of the nodes before[0], before[1] and
+ * so on, which ascend; then all is swept. -1 without memory. */
+int graph_place(struct graph *g, int first, const int *before);
 /* Marks a node dead and drops its reads. */
 void graph_kill(struct graph *g, int node);
 

@@ -25,6 +25,12 @@ int kernel_global_average_pool(struct builder *b, const struct node *n, struct e
 int kernel_reduce_mean(struct builder *b, const struct node *n, struct error *e);
 int kernel_heads(struct builder *b, const struct node *n, struct error *e);
 int kernel_layer_norm(struct builder *b, const struct node *n, struct error *e);
+int kernel_rms_norm(struct builder *b, const struct node *n, struct error *e);
+int kernel_group_norm(struct builder *b, const struct node *n, struct error *e);
+int kernel_rotary(struct builder *b, const struct node *n, struct error *e);
+int kernel_rotary_embedding(struct builder *b, const struct node *n, struct error *e);
+int kernel_grid(struct builder *b, const struct node *n, struct error *e);
+int kernel_transpose(struct builder *b, const struct node *n, struct error *e);
 int kernel_softmax(struct builder *b, const struct node *n, struct error *e);
 int kernel_binary(struct builder *b, const struct node *n, struct error *e);
 int kernel_activation(struct builder *b, const struct node *n, struct error *e);

@@ -38,6 +38,8 @@ const struct layout *layout_blocked8(struct onednn *d, const struct shape *s);
 const struct layout *layout_weights(struct onednn *d, const struct shape *weights, int64_t group);
 /* The kernel may choose; primitive_layout then says what it chose. */
 const struct layout *layout_any(struct onednn *d, const struct shape *s);
+/* Elements from one place of a dimension to the next; -1 where a dimension is split into blocks. */
+int layout_strides(const struct layout *l, int64_t strides[RANK_MAX]);
 int layout_equal(const struct layout *a, const struct layout *b);
 size_t layout_bytes(const struct layout *l); /* with padding, if the layout has any */
 

@@ -182,6 +182,17 @@ const struct layout *layout_any(struct onednn *d, const struct shape *s)
     return tagged(d, s, dnnl_format_tag_any);
 }
 
+int layout_strides(const struct layout *l, int64_t strides[RANK_MAX])
+{
+    const dnnl_memory_desc_t *m = &l->desc;
+    if (m->format_kind != dnnl_blocked || m->format_desc.blocking.inner_nblks > 0 ||
+        m->ndims > RANK_MAX)
+        return -1;
+    for (int i = 0; i < m->ndims; i++)
+        strides[i] = m->format_desc.blocking.strides[i];
+    return 0;
+}
+
 int layout_equal(const struct layout *a, const struct layout *b)
 {
     return a && b && (a == b || dnnl_memory_desc_equal(&a->desc, &b->desc));

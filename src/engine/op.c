@@ -13,8 +13,9 @@ static const struct op_family *const families[] = {
     &family_recurrent, &family_fold, &family_norm_more, &family_attention,
 };
 
-static const struct op *const internal[] = {&op_fused_conv, &op_linear, &op_layer_norm, &op_gelu,
-                                            &op_attention};
+static const struct op *const internal[] = {&op_fused_conv, &op_linear,     &op_layer_norm,
+                                            &op_gelu,       &op_attention,  &op_rms_norm,
+                                            &op_group_norm, &op_rotary};
 
 enum { OPS_MAX = 512 };
 static const struct op *sorted[OPS_MAX];

@@ -101,10 +101,14 @@ const struct op *const *op_all(size_t *count);
  *   (bias is input 2 and residual input 3 always; NO_VALUE, or beyond the last, when there is none)
  *   Linear:            x[..., K], w[K, N] (or [N, K] with trans_b), [bias N], [residual]
  *   LayerNorm:         x, scale, bias; over the last axis  a.epsilon
+ *   RmsNorm:           x, scale; over the last axis        a.epsilon
+ *   GroupNorm:         x, scale, bias, each of the channels  a.group, a.epsilon
+ *   Rotary:            x[..., D], cos, sin; halves of D    x * cos + (-second, first) * sin
  *   Gelu:              x                                   x * 0.5 * (1 + erf(x / sqrt 2))
  *   Attention:         qkv[B, S, 3*H*D], [mask broadcastable to B,H,S,S, added]   a.heads, a.scale
  *                      -> [B, S, H*D]
  */
-extern const struct op op_fused_conv, op_linear, op_layer_norm, op_gelu, op_attention;
+extern const struct op op_fused_conv, op_linear, op_layer_norm, op_gelu, op_attention, op_rms_norm,
+    op_group_norm, op_rotary;
 
 #endif

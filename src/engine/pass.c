@@ -2,10 +2,13 @@
 #include "engine/passes/passes.h"
 
 /* What comes later builds on what comes earlier: weights that took in a BatchNormalization become
- * part of a fused Conv, a Gelu the activation of a Linear, three Linears one of an Attention. */
+ * part of a fused Conv, a Gelu the activation of a Linear, three Linears one of an Attention. What
+ * comes as an Einsum may be any of these. */
 static const struct pass passes[] = {
-    {"batchnorm", pass_batchnorm}, {"conv", pass_conv},     {"layernorm", pass_layernorm},
-    {"gelu", pass_gelu},           {"linear", pass_linear}, {"attention", pass_attention},
+    {"einsum", pass_einsum},       {"batchnorm", pass_batchnorm}, {"conv", pass_conv},
+    {"layernorm", pass_layernorm}, {"rmsnorm", pass_rmsnorm},     {"groupnorm", pass_groupnorm},
+    {"rotary", pass_rotary},       {"gelu", pass_gelu},           {"linear", pass_linear},
+    {"masks", pass_masks},         {"attention", pass_attention}, {"heads", pass_heads},
 };
 
 const struct pass *pass_all(size_t *count)

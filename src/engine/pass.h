@@ -7,7 +7,7 @@
 #include "engine/graph.h"
 
 struct pass {
-    const char *name; /* "batchnorm", "conv", "layernorm", "gelu", "linear", "attention" */
+    const char *name; /* "batchnorm", "conv", ...: see pass.c */
     int (*run)(struct graph *g, struct error *e);
 };
 

@@ -779,6 +779,291 @@ static void concat_in_any_layout(void **state)
     }
 }
 
+/* ---- orders of dimensions ---- */
+
+static int transposed(struct sample *s, int x, const int64_t *perm)
+{
+    struct source source;
+    start_source(&source, "Transpose");
+    set_ints(&source, "perm", (size_t)s->g.values[x].shape.rank, perm);
+    return source_node(s, &source, 1, &x);
+}
+
+static void random_order(struct sample *s, int64_t *perm, int rank)
+{
+    for (int i = 0; i < rank; i++)
+        perm[i] = i;
+    for (int i = rank - 1; i > 0; i--) {
+        int64_t k = draw(s, (uint32_t)i + 1), swap = perm[i];
+        perm[i] = perm[k];
+        perm[k] = swap;
+    }
+}
+
+/* Of what is row-major, blocked or transposed already; read by those who step through it, by those
+ * who don't, and by nobody. */
+static void transposes_in_any_order(void **state)
+{
+    (void)state;
+    static const char *const readers[] = {"", "Relu", "MaxPool", "Softmax", "Add", "Flatten"};
+    for (uint32_t i = 0; i < 72; i++) {
+        struct sample s;
+        struct source source;
+        int64_t perm[4];
+        begin(&s, i);
+        const char *reader = readers[i % 6];
+        s.fast_only = 0;
+        int x = add_input(&s, SHAPE(between(&s, 1, 2), i % 4 ? 16 : 7, between(&s, 1, 6), 5));
+        int y = i / 6 % 2 ? convolved(&s, x) : x;
+        for (uint32_t k = 0; k < 1 + i / 12 % 2; k++) {
+            random_order(&s, perm, 4);
+            y = transposed(&s, y, perm);
+        }
+        int z = y;
+        start_source(&source, reader);
+        if (!strcmp(reader, "MaxPool"))
+            set_ints(&source, "kernel_shape", 2, (int64_t[]){1, 1});
+        if (!strcmp(reader, "Add"))
+            z = source_node(&s, &source, 2, (int[]){y, add_input(&s, s.g.values[y].shape)});
+        else if (*reader)
+            z = source_node(&s, &source, 1, &y);
+        add_output(&s, z);
+        if (i % 5 == 0)
+            add_output(&s, x);
+        if (i % 7 == 0 && z != y)
+            add_output(&s, y);
+        check(&s, 0, 1e-5);
+    }
+}
+
+static void transposes_need_no_step(void **state)
+{
+    (void)state;
+    struct sample s;
+    struct onednn *d;
+    struct error e;
+    begin(&s, 1);
+    int x = add_input(&s, SHAPE(2, 5, 3, 4));
+    int q = transposed(&s, x, (int64_t[]){0, 2, 1, 3});
+    int k = transposed(&s, x, (int64_t[]){0, 2, 3, 1});
+    struct source source;
+    start_source(&source, "MatMul");
+    add_output(&s, source_node(&s, &source, 2, (int[]){q, k}));
+    run_reference(&s);
+    assert_int_equal(onednn_open(&d, &e), 0);
+    struct program p;
+    int outputs[16];
+    struct builder b = {.graph = &s.g, .program = &p, .onednn = d, .limit = MEMORY_LIMIT,
+                        .keep_constants = 1};
+    build(&s, &p, &b, outputs);
+    assert_int_equal(p.step_count, 1);
+    run_and_compare(&s, &p, &b, outputs, 1e-5);
+    builder_release(&b);
+    program_release(&p);
+    onednn_close(d);
+    finish(&s);
+}
+
+static void products_of_transposed_values(void **state)
+{
+    (void)state;
+    int known;
+    const struct op *op = op_find("", "MatMul", 17, &known);
+    for (uint32_t i = 0; i < 24; i++) {
+        struct sample s;
+        int64_t perm[4];
+        begin(&s, i);
+        int64_t dims[4] = {2, 3, between(&s, 1, 30), between(&s, 1, 30)}, n = between(&s, 1, 30);
+        random_order(&s, perm, 4);
+        struct shape from = {.rank = 4};
+        for (int k = 0; k < 4; k++)
+            from.dims[perm[k]] = dims[k];
+        int x = transposed(&s, add_input(&s, from), perm);
+        int w = i % 2 ? add_input(&s, SHAPE(dims[3], n))
+                      : transposed(&s, add_input(&s, SHAPE(n, dims[3])), (int64_t[]){1, 0});
+        add_output(&s, NODE(&s, op, (struct attributes){0}, x, w));
+        check(&s, 0, 2e-5);
+    }
+}
+
+/* Heads beside one another before and after, as models have them. */
+static void attention_operator_between_transposes(void **state)
+{
+    (void)state;
+    static const int64_t apart[4] = {0, 2, 1, 3};
+    for (uint32_t i = 0; i < 24; i++) {
+        struct sample s;
+        struct source source;
+        begin(&s, i);
+        s.opset = 23;
+        int64_t n = between(&s, 1, 2), groups = between(&s, 1, 3), each = i % 3 ? 1 : 2;
+        int64_t rows = between(&s, 1, 20), keys = between(&s, 2, 30), depth = between(&s, 1, 20);
+        int in[3] = {transposed(&s, add_input(&s, SHAPE(n, rows, groups * each, depth)), apart),
+                     transposed(&s, add_input(&s, SHAPE(n, keys, groups, depth)), apart),
+                     transposed(&s, add_input(&s, SHAPE(n, keys, groups, 8)), apart)};
+        start_source(&source, "Attention");
+        set_int(&source, "is_causal", i % 2);
+        int y = source_node(&s, &source, 3, in), merged = y;
+        if (i % 4)
+            merged = transposed(&s, y, apart);
+        add_output(&s, merged);
+        if (i % 4 == 2)
+            add_output(&s, y);
+        check(&s, 0, 2e-5);
+    }
+}
+
+static void rms_norm_of_any_width(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 20; i++) {
+        struct sample s;
+        struct source source;
+        begin(&s, i);
+        s.opset = 23;
+        int64_t rows = between(&s, 1, 80), size = i < 3 ? 768 : between(&s, 1, 200);
+        int x = add_input(&s, SHAPE(2, rows, size)), scale = add_constant(&s, SHAPE(size));
+        struct attributes a = {.epsilon = 1e-5f};
+        start_source(&source, "RMSNormalization");
+        if (i % 2) {
+            x = source_node(&s, &source, 2, (int[]){x, scale});
+            set_int(&source, "axis", 1);
+            x = source_node(&s, &source, 2, (int[]){x, add_constant(&s, SHAPE(rows, size))});
+        }
+        add_output(&s, NODE(&s, &op_rms_norm, a, x, scale));
+        check(&s, 0, 1e-5);
+    }
+}
+
+/* Row-major and in the layout a convolution leaves; groups that end inside a block of channels. */
+static void group_norms_of_any_shape(void **state)
+{
+    (void)state;
+    static const int64_t channels[] = {8, 16, 24, 40, 80, 7, 12, 64};
+    static const int64_t groups[] = {1, 2, 4, 8, 3, 20};
+    for (uint32_t i = 0; i < 60; i++) {
+        struct sample s;
+        struct source source;
+        begin(&s, i);
+        int64_t c = channels[draw(&s, 8)], g = groups[draw(&s, 6)];
+        g = c % g ? 1 : g;
+        s.opset = i % 3 ? 21 : 18;
+        int x = add_input(&s, i % 7 == 6 ? SHAPE(2, c, between(&s, 1, 50))
+                                         : SHAPE(2, c, between(&s, 1, 40), between(&s, 1, 40)));
+        if (i % 2 && s.g.values[x].shape.rank == 4)
+            x = convolved(&s, x);
+        int64_t numbers = i % 4 && i % 3 == 0 ? g : c;
+        int scale = add_constant(&s, SHAPE(numbers)), bias = add_constant(&s, SHAPE(numbers)), y;
+        if (i % 4 == 0) {
+            y = NODE(&s, &op_group_norm, ((struct attributes){.group = g, .epsilon = 1e-5f}), x,
+                     scale, bias);
+        } else {
+            start_source(&source, i % 4 == 1 && numbers == c ? "InstanceNormalization"
+                                                            : "GroupNormalization");
+            if (source.node.op_type[0] == 'G')
+                set_int(&source, "num_groups", g);
+            y = source_node(&s, &source, 3, (int[]){x, scale, bias});
+        }
+        add_output(&s, y);
+        if (i % 5 == 0)
+            add_output(&s, x); /* must not be written over */
+        check(&s, 0, 2e-5);
+    }
+}
+
+/* A mean far from zero must not drown the spread. */
+static void moments_far_from_zero(void **state)
+{
+    (void)state;
+    float x[8 * 5000];
+    struct moments one, eight[8];
+    for (int i = 0; i < 8 * 5000; i++)
+        x[i] = 10000.0f + (float)(i / 8 % 2 ? 1 : -1);
+    row_moments(x, 8 * 5000, &one);
+    row_moments8(x, 5000, eight);
+    assert_true(fabs(one.spread / 40000 - 1) < 1e-3 && fabs(one.mean - 10000) < 1e-2);
+    for (int i = 0; i < 8; i++)
+        assert_true(eight[i].count == 5000 && fabs(eight[i].spread / 5000 - 1) < 1e-3);
+}
+
+static void rotary_of_any_shape(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 30; i++) {
+        struct sample s;
+        begin(&s, i);
+        int64_t n = between(&s, 1, 2), heads = between(&s, 1, 4), rows = between(&s, 1, 90);
+        int64_t depth = 2 * between(&s, 1, 40);
+        int x = add_input(&s, i % 2 ? SHAPE(n, rows, heads, depth) : SHAPE(n, heads, rows, depth));
+        if (i % 2)
+            x = transposed(&s, x, (int64_t[]){0, 2, 1, 3});
+        const struct shape tables[] = {SHAPE(rows, depth), SHAPE(n, 1, rows, depth), SHAPE(depth),
+                                       SHAPE(1, 1, rows, depth), SHAPE(rows, depth / 2)};
+        struct shape table = tables[draw(&s, 5)];
+        int cosine = add_constant(&s, table), sine = add_input(&s, table);
+        int y = NODE(&s, &op_rotary, ((struct attributes){0}), x, cosine, sine);
+        add_output(&s, NODE(&s, &op_rotary, ((struct attributes){0}), y, cosine, sine));
+        if (i % 5 == 0)
+            add_output(&s, x);
+        check(&s, 0, 1e-5);
+    }
+}
+
+static void rotary_operator_of_any_shape(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 16; i++) {
+        struct sample s;
+        struct source source;
+        begin(&s, i);
+        s.opset = 23;
+        int64_t n = between(&s, 1, 2), heads = between(&s, 1, 4), rows = between(&s, 1, 70);
+        int64_t half = between(&s, 1, 30);
+        int x = add_input(&s, i % 2 ? SHAPE(n, rows, heads * half * 2)
+                                    : SHAPE(n, heads, rows, half * 2));
+        start_source(&source, "RotaryEmbedding");
+        set_int(&source, "interleaved", i / 2 % 2);
+        if (i % 2)
+            set_int(&source, "num_heads", heads);
+        int cosine = add_input(&s, SHAPE(n, rows, half));
+        int sine = add_constant(&s, SHAPE(n, rows, half));
+        add_output(&s, source_node(&s, &source, 3, (int[]){x, cosine, sine}));
+        check(&s, 0, 1e-5);
+    }
+}
+
+static void set_text(struct source *s, const char *name, const char *text)
+{
+    s->attributes[s->node.attribute_count++] = (struct onnx_attribute){
+        .name = name, .type = ONNX_STRING, .s = text, .s_size = strlen(text)};
+}
+
+/* Places inside, on the border, and outside. */
+static void grid_samples_of_any_kind(void **state)
+{
+    (void)state;
+    static const char *const modes[] = {"linear", "nearest"};
+    static const char *const paddings[] = {"zeros", "border", "reflection"};
+    for (uint32_t i = 0; i < 36; i++) {
+        struct sample s;
+        struct source source;
+        begin(&s, i);
+        s.opset = 20;
+        int x = add_input(&s, SHAPE(2, between(&s, 1, 9), between(&s, 1, 20), between(&s, 1, 20)));
+        int grid = add_input(&s, SHAPE(2, between(&s, 1, 40), between(&s, 1, 30), 2));
+        int wide = graph_add_constant(&s.g, "wide", DTYPE_F32, &(struct shape){0},
+                                      &(const float){1.5f});
+        start_source(&source, "Mul");
+        grid = source_node(&s, &source, 2, (int[]){grid, wide});
+        start_source(&source, "GridSample");
+        set_text(&source, "mode", modes[i % 2]);
+        set_text(&source, "padding_mode", paddings[i / 2 % 3]);
+        set_int(&source, "align_corners", i / 6 % 2);
+        add_output(&s, source_node(&s, &source, 2, (int[]){x, grid}));
+        check(&s, 0, 1e-5);
+    }
+}
+
 /* ---- where values go ---- */
 
 static void outputs_may_be_inputs_constants_and_shared(void **state)
@@ -878,6 +1163,16 @@ int main(void)
         cmocka_unit_test(adding_a_value_to_itself),
         cmocka_unit_test(activations_in_any_layout),
         cmocka_unit_test(concat_in_any_layout),
+        cmocka_unit_test(transposes_in_any_order),
+        cmocka_unit_test(transposes_need_no_step),
+        cmocka_unit_test(products_of_transposed_values),
+        cmocka_unit_test(attention_operator_between_transposes),
+        cmocka_unit_test(rms_norm_of_any_width),
+        cmocka_unit_test(group_norms_of_any_shape),
+        cmocka_unit_test(moments_far_from_zero),
+        cmocka_unit_test(rotary_of_any_shape),
+        cmocka_unit_test(rotary_operator_of_any_shape),
+        cmocka_unit_test(grid_samples_of_any_kind),
         cmocka_unit_test(outputs_may_be_inputs_constants_and_shared),
         cmocka_unit_test(tensors_without_elements),
         cmocka_unit_test(packed_weights_are_forgotten_when_nobody_needs_them),

@@ -2,6 +2,7 @@
  * and between them a softmax that scales and hides keys. Several heads of queries that share one of
  * keys are rows of one matrix. */
 #include "engine/kernel.h"
+#include "engine/op.h"
 #include "engine/rows.h"
 
 #include <math.h>
@@ -112,6 +113,14 @@ static int run_softmax(struct step *s, struct error *e)
     return 0;
 }
 
+/* ---- how queries, keys, values and the result lie ---- */
+
+struct lying {
+    const struct layout *q, *k, *v, *y; /* as the products see them; k turned */
+    int own[3];                         /* q, k, v are read as they lie, else row-major */
+    const struct layout *out;           /* as others see the result; NULL: row-major */
+};
+
 /* batch x heads of keys x rows x columns, row-major. */
 static const struct layout *plain(struct builder *b, const struct heads *a, int64_t rows,
                                   int64_t columns)
@@ -120,21 +129,88 @@ static const struct layout *plain(struct builder *b, const struct heads *a, int6
                                                        columns}});
 }
 
-static int make_products(struct builder *b, const struct heads *a, struct primitive **scores,
-                         struct primitive **mix, struct error *e)
+static const struct layout *turned(struct builder *b, const struct heads *a,
+                                   const int64_t strides[RANK_MAX])
 {
-    int64_t rows = a->queries * a->shared, groups = a->heads / a->shared, step = a->keys * a->depth;
-    const struct shape turned = {4, {a->batch, groups, a->depth, a->keys}};
-    const struct layout *keys = layout_strided(b->onednn, &turned,
-                                               (int64_t[]){groups * step, step, 1, a->depth});
-    const struct layout *matrix = plain(b, a, rows, a->keys);
+    const struct shape s = {4, {a->batch, a->heads / a->shared, a->depth, a->keys}};
+    return layout_strided(b->onednn, &s,
+                          (int64_t[]){strides[0], strides[1], strides[3], strides[2]});
+}
+
+static void lie_plain(struct builder *b, const struct heads *a, struct lying *l)
+{
+    int64_t rows = a->queries * a->shared, head = a->keys * a->depth;
+    *l = (struct lying){.q = plain(b, a, rows, a->depth), .v = plain(b, a, a->keys, a->width),
+                        .y = plain(b, a, rows, a->width)};
+    l->k = turned(b, a, (int64_t[RANK_MAX]){a->heads / a->shared * head, head, a->depth, 1});
+}
+
+/* Whether a product can step through the value as it lies: its rows or columns are whole. */
+static int lies_well(struct builder *b, int value, int64_t strides[RANK_MAX])
+{
+    const struct layout *l = builder_layout(b, value);
+    return l && !layout_strides(l, strides) && (strides[2] == 1 || strides[3] == 1);
+}
+
+/* The Transpose that puts the heads side by side again is the only reader. */
+static int is_merged(const struct builder *b, int value)
+{
+    static const int64_t back[4] = {0, 2, 1, 3};
+    int user = graph_single_user(b->graph, value);
+    const struct node *n = user < 0 ? NULL : &b->graph->nodes[user];
+    return n && strcmp(n->op->name, "Transpose") == 0 && !memcmp(n->a.axes, back, sizeof back);
+}
+
+/* Heads that share keys are rows of one matrix only where they lie row by row. */
+static void lie_as_they_do(struct builder *b, const struct node *n, const struct heads *a,
+                           struct lying *l)
+{
+    int64_t strides[RANK_MAX];
+    lie_plain(b, a, l);
+    if (a->shared == 1 && lies_well(b, n->inputs[IN_Q], strides)) {
+        l->q = builder_layout(b, n->inputs[IN_Q]);
+        l->own[IN_Q] = 1;
+    }
+    if (lies_well(b, n->inputs[IN_K], strides)) {
+        l->k = turned(b, a, strides);
+        l->own[IN_K] = 1;
+    }
+    if (lies_well(b, n->inputs[IN_V], strides)) {
+        l->v = builder_layout(b, n->inputs[IN_V]);
+        l->own[IN_V] = 1;
+    }
+    if (a->shared == 1 && is_merged(b, n->outputs[0])) {
+        const struct shape y = {4, {a->batch, a->heads, a->queries, a->width}};
+        int64_t row = a->heads * a->width;
+        l->out = l->y = layout_strided(b->onednn, &y,
+                                       (int64_t[]){a->queries * row, a->width, row, 1});
+    }
+}
+
+static int make_products(struct builder *b, const struct heads *a, const struct lying *l,
+                         struct primitive **scores, struct primitive **mix, struct error *e)
+{
+    const struct layout *matrix = plain(b, a, a->queries * a->shared, a->keys);
     *scores = *mix = NULL;
-    int code = primitive_matmul(b->onednn, plain(b, a, rows, a->depth), keys, 0, matrix, NULL,
-                                scores, e);
+    int code = primitive_matmul(b->onednn, l->q, l->k, 0, matrix, NULL, scores, e);
     if (!code)
-        code = primitive_matmul(b->onednn, matrix, plain(b, a, a->keys, a->width), 0,
-                                plain(b, a, rows, a->width), NULL, mix, e);
+        code = primitive_matmul(b->onednn, matrix, l->v, 0, l->y, NULL, mix, e);
     return code;
+}
+
+/* As things lie, unless only general-purpose kernels do that. */
+static int choose_products(struct builder *b, const struct node *n, const struct heads *a,
+                           struct lying *l, struct primitive **scores, struct primitive **mix,
+                           struct error *e)
+{
+    lie_as_they_do(b, n, a, l);
+    int code = make_products(b, a, l, scores, mix, e);
+    if (!code && !primitive_is_slow(*scores) && !primitive_is_slow(*mix))
+        return 0;
+    primitive_free(*scores);
+    primitive_free(*mix);
+    lie_plain(b, a, l);
+    return make_products(b, a, l, scores, mix, e);
 }
 
 static int add_softmax(struct builder *b, const struct heads *a, int scores, int mask,
@@ -149,29 +225,34 @@ static int add_softmax(struct builder *b, const struct heads *a, int scores, int
     return 0;
 }
 
-static int take_slots(struct builder *b, const struct node *n, const struct primitive *scores,
-                      int slots[6], struct error *e)
+static int take_slots(struct builder *b, const struct node *n, const struct lying *l,
+                      const struct primitive *scores, int slots[6], struct error *e)
 {
     int code = 0;
-    for (int i = 0; i < n->input_count && i <= IN_MASK && !code; i++)
-        if (n->inputs[i] != NO_VALUE)
-            code = builder_read_plain(b, n->inputs[i], &slots[i], e);
+    for (int i = 0; i < n->input_count && i <= IN_MASK && !code; i++) {
+        if (n->inputs[i] == NO_VALUE)
+            continue;
+        code = i < IN_MASK && l->own[i]
+                   ? builder_read(b, n->inputs[i], builder_layout(b, n->inputs[i]), &slots[i], e)
+                   : builder_read_plain(b, n->inputs[i], &slots[i], e);
+    }
     if (!code)
         code = builder_scratch(b, layout_bytes(primitive_layout(scores, OPERAND_DST)), &slots[4],
                                e);
-    return code ? code : builder_write(b, n->outputs[0], NULL, &slots[5], e);
+    return code ? code : builder_write(b, n->outputs[0], l->out, &slots[5], e);
 }
 
 int kernel_heads(struct builder *b, const struct node *n, struct error *e)
 {
     struct heads a;
+    struct lying lying;
     struct primitive *scores = NULL, *mix = NULL;
     int slots[6] = {NO_SLOT, NO_SLOT, NO_SLOT, NO_SLOT, NO_SLOT, NO_SLOT};
     int code = describe(b, n, &a, e);
     if (!code)
-        code = make_products(b, &a, &scores, &mix, e);
+        code = choose_products(b, n, &a, &lying, &scores, &mix, e);
     if (!code)
-        code = take_slots(b, n, scores, slots, e);
+        code = take_slots(b, n, &lying, scores, slots, e);
     if (!code) {
         code = builder_primitive(b, scores, (int[]){slots[0], slots[1], NO_SLOT, slots[4]}, e);
         scores = NULL;

@@ -1,4 +1,4 @@
-/* LayerNorm and Softmax over rows. */
+/* LayerNorm, RMSNorm and Softmax over rows. */
 #include "engine/kernel.h"
 #include "engine/op.h"
 #include "engine/rows.h"
@@ -33,11 +33,8 @@ static int in_and_out(struct builder *b, const struct node *n, int slots[2], str
     int code = builder_read_plain(b, n->inputs[0], &slots[SLOT_X], e);
     if (code)
         return code;
-    if (!builder_may_overwrite(b, n->inputs[0]))
-        return builder_write(b, n->outputs[0], NULL, &slots[SLOT_Y], e);
-    slots[SLOT_Y] = slots[SLOT_X];
-    builder_write_over(b, n->outputs[0], builder_plain(b, n->outputs[0]), slots[SLOT_Y]);
-    return 0;
+    return builder_reuse(b, n->outputs[0], n->inputs[0], slots[SLOT_X],
+                         builder_plain(b, n->outputs[0]), &slots[SLOT_Y], e);
 }
 
 static int add_step(struct builder *b, int (*run)(struct step *, struct error *), const char *name,
@@ -87,6 +84,34 @@ int kernel_layer_norm(struct builder *b, const struct node *n, struct error *e)
     if (!code && n->input_count > 2 && n->inputs[2] != NO_VALUE)
         code = builder_read_plain(b, n->inputs[2], &slots[SLOT_BIAS], e);
     return code ? code : add_step(b, run_layer_norm, "rows:layer_norm", &state, slots, e);
+}
+
+static int run_rms_norm(struct step *s, struct error *e)
+{
+    (void)e;
+    const struct rows_state *state = s->state;
+    const float *x = s->data[SLOT_X], *scale = s->data[SLOT_SCALE];
+    float *y = s->data[SLOT_Y];
+    int64_t size = state->size;
+#pragma omp parallel for schedule(static) if (state->rows * size >= PARALLEL_MIN)
+    for (int64_t row = 0; row < state->rows; row++)
+        row_rms_norm(x + row * size, scale, state->epsilon, y + row * size, size);
+    return 0;
+}
+
+int kernel_rms_norm(struct builder *b, const struct node *n, struct error *e)
+{
+    const struct shape *x = &b->graph->values[n->inputs[0]].shape;
+    int fused = strcmp(n->op->domain, "wattle") == 0;
+    struct rows_state state = rows_from(x, fused ? x->rank - 1 : n->a.axis);
+    state.epsilon = n->a.epsilon;
+    int slots[4] = {NO_SLOT, NO_SLOT, NO_SLOT, NO_SLOT};
+    if (shape_elements(&b->graph->values[n->inputs[1]].shape) != state.size)
+        return error_set(e, ERROR_UNSUPPORTED, "the scale is not of a row");
+    int code = in_and_out(b, n, slots, e);
+    if (!code)
+        code = builder_read_plain(b, n->inputs[1], &slots[SLOT_SCALE], e);
+    return code ? code : add_step(b, run_rms_norm, "rows:rms_norm", &state, slots, e);
 }
 
 static int run_softmax(struct step *s, struct error *e)

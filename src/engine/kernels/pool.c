@@ -32,6 +32,11 @@ static int add_pool(struct builder *b, const struct node *n, const struct attrib
     int slots[OPERAND_SCRATCH] = {NO_SLOT, NO_SLOT, NO_SLOT, NO_SLOT};
     struct primitive *p;
     int code = primitive_pool(b->onednn, a, kind, src, dst, &p, e);
+    if (!code && primitive_is_slow(p) && !layout_equal(src, builder_plain(b, n->inputs[0]))) {
+        primitive_free(p); /* an odd order of dimensions */
+        src = builder_plain(b, n->inputs[0]);
+        code = primitive_pool(b->onednn, a, kind, src, dst, &p, e);
+    }
     if (code)
         return code;
     code = builder_read(b, n->inputs[0], src, &slots[OPERAND_SRC], e);

@@ -5,20 +5,13 @@
 #include <ctype.h>
 #include <string.h>
 
-enum { OPERANDS_MAX = WALK_OPERANDS - 1, LABELS_MAX = WALK_RANK, ELLIPSIS_BASE = 128 };
+enum { OPERANDS_MAX = EINSUM_OPERANDS, LABELS_MAX = EINSUM_LABELS, ELLIPSIS_BASE = 128 };
 
 /* One label of each dimension of each operand; the dimensions of an ellipsis, counted from its end,
  * have labels of their own, so that they line up and broadcast. */
 struct labels {
     int count;
     int label[RANK_MAX];
-};
-
-struct einsum {
-    int operands, kept, total;  /* labels: kept ones first */
-    int label[LABELS_MAX];
-    int64_t size[LABELS_MAX];
-    int64_t strides[OPERANDS_MAX][LABELS_MAX]; /* of inputs; 0 where one lacks the label */
 };
 
 /* "bij" or "b...ij" of an operand of that rank; -1 when it does not fit. *end: behind it. */

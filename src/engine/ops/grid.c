@@ -4,9 +4,9 @@
 #include <inttypes.h>
 #include <math.h>
 
-enum { NEAREST, LINEAR, CUBIC };
+enum { NEAREST = GRID_NEAREST, LINEAR = GRID_LINEAR, CUBIC };
 enum { ZEROS, BORDER, REFLECTION };
-enum { TAPS = 4, AXES = 3 };
+enum { AXES = 3 };
 
 static int read_modes(const struct infer_context *c, struct error *e)
 {
@@ -75,12 +75,6 @@ static int64_t pixel(const struct attributes *a, double at, int64_t size)
     return (int64_t)at;
 }
 
-struct taps {
-    int count;
-    int64_t index[TAPS];
-    double weight[TAPS];
-};
-
 /* Keys' piecewise cubic, as PyTorch and ONNX take it. */
 static double cubic(double d)
 {
@@ -91,7 +85,7 @@ static double cubic(double d)
     return d < 2 ? ((a * d - 5 * a) * d + 8 * a) * d - 4 * a : 0;
 }
 
-static void make_taps(const struct attributes *a, double where, int64_t size, struct taps *t)
+void grid_choose(const struct attributes *a, double where, int64_t size, struct grid_taps *t)
 {
     double at = a->keepdims ? (where + 1) / 2 * (double)(size - 1)
                             : ((where + 1) * (double)size - 1) / 2;
@@ -101,7 +95,7 @@ static void make_taps(const struct attributes *a, double where, int64_t size, st
     if (a->axis == REFLECTION && a->mode == NEAREST)
         at = reflect(at, size, a->keepdims);
     if (a->mode == NEAREST) {
-        *t = (struct taps){1, {pixel(a, rint(at), size)}, {1}};
+        *t = (struct grid_taps){1, {pixel(a, rint(at), size)}, {1}};
         return;
     }
     double first = floor(at) - (a->mode == CUBIC);
@@ -113,7 +107,8 @@ static void make_taps(const struct attributes *a, double where, int64_t size, st
 }
 
 /* The missing axes in front have one tap. */
-static double sample(const float *plane, const struct taps taps[AXES], const int64_t size[AXES])
+static double sample(const float *plane, const struct grid_taps taps[AXES],
+                     const int64_t size[AXES])
 {
     double sum = 0;
     for (int i = 0; i < taps[0].count; i++)
@@ -141,11 +136,11 @@ static int run_grid_sample(const struct node *n, const struct tensor *in, struct
     int64_t jobs = in->shape.dims[0] * places;
 #pragma omp parallel for schedule(static)
     for (int64_t job = 0; job < jobs; job++) {
-        struct taps taps[AXES] = {{1, {0}, {1}}, {1, {0}, {1}}, {1, {0}, {1}}};
+        struct grid_taps taps[AXES] = {{1, {0}, {1}}, {1, {0}, {1}}, {1, {0}, {1}}};
         int64_t image = job / places, place = job % places;
         const float *where = (const float *)in[1].data + job * spatial;
         for (int i = 0; i < spatial; i++) /* x comes first, and is the last dimension */
-            make_taps(&n->a, (double)where[i], size[AXES - 1 - i], &taps[AXES - 1 - i]);
+            grid_choose(&n->a, (double)where[i], size[AXES - 1 - i], &taps[AXES - 1 - i]);
         for (int64_t c = 0; c < channels; c++)
             ((float *)out->data)[(image * channels + c) * places + place] = (float)sample(
                 (const float *)in->data + (image * channels + c) * plane, taps, size);

@@ -58,6 +58,15 @@ int walk_next(struct walk *w);
  * the product of the dimensions that are not 0 fits, so that partial products do too. */
 int shape_is_sane(const struct shape *s);
 
+/* What the labels of an Einsum came to (node->a.plan). */
+enum { EINSUM_OPERANDS = WALK_OPERANDS - 1, EINSUM_LABELS = WALK_RANK };
+struct einsum {
+    int operands, kept, total;  /* labels: kept ones first */
+    int label[EINSUM_LABELS];
+    int64_t size[EINSUM_LABELS];
+    int64_t strides[EINSUM_OPERANDS][EINSUM_LABELS]; /* of inputs; 0 where one lacks the label */
+};
+
 /* Row-major strides in elements. */
 void shape_strides(const struct shape *s, int64_t strides[RANK_MAX]);
 
@@ -84,6 +93,21 @@ void gemm_f32(int64_t m, int64_t n, int64_t k, const float *a, int trans_a, cons
 int infer_conv(const struct infer_context *c, struct error *e);
 int run_conv(const struct node *n, const struct tensor *in, struct tensor *out, struct error *e);
 int64_t macs_conv(const struct graph *g, const struct node *n);
+
+/* GridSample: the pixels along a dimension of that size which a coordinate from -1 to 1 blends; -1
+ * for one outside that counts as zero. a.mode is one of these, or cubic. */
+enum grid_mode { GRID_NEAREST, GRID_LINEAR };
+enum { GRID_TAPS = 4 };
+struct grid_taps {
+    int count;
+    int64_t index[GRID_TAPS];
+    double weight[GRID_TAPS];
+};
+void grid_choose(const struct attributes *a, double where, int64_t size, struct grid_taps *t);
+
+/* GroupNormalization by a.group groups; scale and bias of each group or of each channel. */
+int run_group_norm(const struct node *n, const struct tensor *in, struct tensor *out,
+                   struct error *e);
 
 /* y = (x - mean) / sqrt(variance + epsilon) * scale + bias over `inner` elements, `outer` times;
  * mean and inverse deviation are stored where not NULL. */

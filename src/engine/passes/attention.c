@@ -1,20 +1,24 @@
 /* Scaled dot-product attention over heads becomes one node that reads q, k and v interleaved: the
  * three Linears in front of it become one, and no Transpose is left. */
+#include "engine/ops/ops.h"
 #include "engine/passes/passes.h"
 
 #include <math.h>
 #include <string.h>
 
+enum part { Q, K, V };
+enum { ALL_PACKED = 1 << Q | 1 << K | 1 << V };
+
 struct found {
-    int q, k, v;     /* values [B, S, H * D] */
+    int q, k, v;     /* values [B, S, H * D]; or all the same one [B, S, 3 * H * D] */
+    unsigned packed; /* bit by bit, which of them are parts of such a one */
     int mask;        /* or NO_VALUE */
     int64_t heads, depth;
     double scale;
     int last;        /* the node whose output is [B, S, H * D] */
 };
 
-/* Scalars multiplied into the value on its way; what is behind them. */
-static int strip_scale(const struct graph *g, int value, double *scale)
+int match_scaled(const struct graph *g, int value, double *scale)
 {
     for (int i = 0; i < 4; i++) {
         int mul = match_inner(g, value, "Mul"), div = match_inner(g, value, "Div"), other;
@@ -30,9 +34,7 @@ static int strip_scale(const struct graph *g, int value, double *scale)
     return value;
 }
 
-/* A transpose of the last two of four axes, written over three with the first two as one: what goes
- * in, or -1. */
-static int strip_flat_transpose(const struct graph *g, int value)
+int match_flat_transpose(const struct graph *g, int value)
 {
     static const int64_t swap[3] = {0, 2, 1};
     int wide = match_inner(g, value, "Reshape");
@@ -56,7 +58,7 @@ static int strip_transposes(const struct graph *g, int value, int64_t perm[4])
 {
     for (int i = 0; i < 4; i++)
         perm[i] = i;
-    int flat = strip_flat_transpose(g, value);
+    int flat = match_flat_transpose(g, value);
     if (flat >= 0) {
         memcpy(perm, (const int64_t[]){0, 1, 3, 2}, 4 * sizeof *perm);
         value = flat;
@@ -81,15 +83,15 @@ static int is_perm(const int64_t perm[4], int64_t a, int64_t b, int64_t c, int64
 static int heads_of(const struct graph *g, int value, int keys, struct found *f)
 {
     int64_t perm[4];
-    value = strip_scale(g, value, &f->scale);
+    value = match_scaled(g, value, &f->scale);
     value = strip_transposes(g, value, perm);
     if (keys ? !is_perm(perm, 0, 2, 3, 1) : !is_perm(perm, 0, 2, 1, 3))
         return -1;
-    value = strip_scale(g, value, &f->scale);
+    value = match_scaled(g, value, &f->scale);
     int reshape = match_inner(g, value, "Reshape");
     if (reshape < 0)
         return -1;
-    int x = strip_scale(g, g->nodes[reshape].inputs[0], &f->scale);
+    int x = match_scaled(g, g->nodes[reshape].inputs[0], &f->scale);
     const struct shape *from = &g->values[x].shape, *to = &g->values[value].shape;
     if (from->rank != 3 || to->rank != 4 || from->dims[0] != to->dims[0] ||
         from->dims[1] != to->dims[1] || (f->heads && f->heads != to->dims[2]) ||
@@ -100,6 +102,73 @@ static int heads_of(const struct graph *g, int value, int keys, struct found *f)
     return x;
 }
 
+/* The index of the slice of T that the value is, along T's first axis: by a Gather or by a Split.
+ * -1 when it is none. T goes to *from. */
+static int slice_of(const struct graph *g, int value, int *from)
+{
+    int gather = match_producer(g, value, "Gather"), node = g->values[value].producer;
+    if (gather >= 0) {
+        const struct node *n = &g->nodes[gather];
+        const struct value *at = &g->values[n->inputs[1]];
+        double index = -1;
+        *from = n->inputs[0];
+        if (n->a.axis == 0 && at->constant && shape_elements(&at->shape) == 1)
+            load_real(at->type, at->constant, 0, 1, 1, &index);
+        return (int)index;
+    }
+    if (node < 0 || g->nodes[node].op->copy != OP_RESHAPES)
+        return -1;
+    int part = g->nodes[node].inputs[0], split = g->values[part].producer;
+    if (split < 0 || !match_is(g, split, "Split") || g->nodes[split].a.axis != 0 ||
+        g->values[part].shape.rank != 5 || g->values[part].shape.dims[0] != 1)
+        return -1;
+    *from = g->nodes[split].inputs[0];
+    for (int i = 0; i < g->nodes[split].output_count; i++)
+        if (g->nodes[split].outputs[i] == part)
+            return i;
+    return -1;
+}
+
+/* The value is that part of a [B, S, 3, H, D] with heads in front of places: the value [B, S, 3HD]
+ * it is made from, or -1. keys: D before S. */
+static int packed_heads(const struct graph *g, int value, int keys, enum part part,
+                        struct found *f)
+{
+    static const int64_t apart[5] = {2, 0, 3, 1, 4};
+    int64_t perm[4];
+    int from = -1;
+    value = strip_transposes(g, match_scaled(g, value, &f->scale), perm);
+    if (keys ? !is_perm(perm, 0, 1, 3, 2) : !is_perm(perm, 0, 1, 2, 3))
+        return -1;
+    value = match_scaled(g, value, &f->scale);
+    if (graph_single_user(g, value) < 0 || slice_of(g, value, &from) != (int)part)
+        return -1;
+    int turn = match_producer(g, from, "Transpose");
+    int wide = turn < 0 ? -1 : match_producer(g, g->nodes[turn].inputs[0], "Reshape");
+    if (wide < 0 || g->nodes[turn].a.axis_count != 5 ||
+        memcmp(g->nodes[turn].a.axes, apart, sizeof apart) != 0)
+        return -1;
+    int x = g->nodes[wide].inputs[0];
+    const struct shape *s = &g->values[x].shape, *w = &g->values[g->nodes[turn].inputs[0]].shape;
+    if (s->rank != 3 || s->dims[0] != w->dims[0] || s->dims[1] != w->dims[1] || w->dims[2] != 3 ||
+        (f->heads && (f->heads != w->dims[3] || f->depth != w->dims[4])))
+        return -1;
+    f->heads = w->dims[3];
+    f->depth = w->dims[4];
+    f->packed |= 1u << part;
+    return x;
+}
+
+static int source_of(const struct graph *g, int value, int keys, enum part part, struct found *f)
+{
+    double before = f->scale;
+    int x = heads_of(g, value, keys, f);
+    if (x >= 0)
+        return x;
+    f->scale = before;
+    return packed_heads(g, value, keys, part, f);
+}
+
 /* Behind the node: heads side by side again. */
 static int match_merge(const struct graph *g, int node, struct found *f)
 {
@@ -108,8 +177,9 @@ static int match_merge(const struct graph *g, int node, struct found *f)
     if (transpose < 0 || memcmp(g->nodes[transpose].a.axes, back, sizeof back) != 0)
         return 0;
     f->last = match_user(g, transpose, "Reshape");
-    return f->last >= 0 &&
-           shape_equal(&g->values[g->nodes[f->last].outputs[0]].shape, &g->values[f->v].shape);
+    const struct shape *v = &g->values[f->v].shape;
+    const struct shape y = {3, {v->dims[0], v->dims[1], f->heads * f->depth}};
+    return f->last >= 0 && shape_equal(&g->values[g->nodes[f->last].outputs[0]].shape, &y);
 }
 
 /* Behind the Softmax: times v. */
@@ -119,7 +189,7 @@ static int match_context(const struct graph *g, int softmax, struct found *f)
     if (product < 0 || g->nodes[product].inputs[0] != g->nodes[softmax].outputs[0])
         return 0;
     double before = f->scale;
-    f->v = heads_of(g, g->nodes[product].inputs[1], 0, f);
+    f->v = source_of(g, g->nodes[product].inputs[1], 0, V, f);
     if (f->v < 0 || f->scale != before)
         return 0; /* a scaled v is not a scaled score */
     return match_merge(g, product, f);
@@ -134,26 +204,30 @@ static int match_scores(const struct graph *g, int softmax, struct found *f)
     if (add >= 0) {
         int first = g->nodes[add].inputs[0], second = g->nodes[add].inputs[1];
         double ignored = 1;
-        int scores = match_inner(g, strip_scale(g, first, &ignored), "MatMul") >= 0 ? first : second;
+        int is_first = match_inner(g, match_scaled(g, first, &ignored), "MatMul") >= 0;
+        int scores = is_first ? first : second;
         f->mask = match_other(g, add, scores);
         if (!match_is_f32(g, f->mask) ||
             !shape_equal(&g->values[scores].shape, &g->values[value].shape))
             return 0;
         value = scores;
     }
-    value = strip_scale(g, value, &f->scale);
+    value = match_scaled(g, value, &f->scale);
     int product = match_inner(g, value, "MatMul");
     if (product < 0)
         return 0;
-    f->q = heads_of(g, g->nodes[product].inputs[0], 0, f);
-    f->k = heads_of(g, g->nodes[product].inputs[1], 1, f);
+    f->q = source_of(g, g->nodes[product].inputs[0], 0, Q, f);
+    f->k = source_of(g, g->nodes[product].inputs[1], 1, K, f);
     return f->q >= 0 && f->k >= 0;
 }
 
-/* q, k and v have one shape, [B, S, H * D]. */
+/* q, k and v have one shape, [B, S, H * D], or are the parts of one value. */
 static int fit_together(const struct graph *g, const struct found *f)
 {
     const struct shape *q = &g->values[f->q].shape;
+    if (f->packed)
+        return f->packed == ALL_PACKED && f->q == f->k && f->q == f->v &&
+               q->dims[2] == 3 * f->heads * f->depth;
     return q->rank == 3 && q->dims[2] == f->heads * f->depth &&
            shape_equal(q, &g->values[f->k].shape) && shape_equal(q, &g->values[f->v].shape);
 }
@@ -181,7 +255,7 @@ static int causal_mask(struct graph *g, int64_t size)
 /* The operator of opset 23, as PyTorch's exporter writes it. */
 static int match_operator(struct graph *g, int node, struct found *f)
 {
-    enum { Q, K, V, MASK };
+    enum { MASK = V + 1 };
     if (!match_is(g, node, "Attention"))
         return 0;
     const struct node n = g->nodes[node];
@@ -194,10 +268,10 @@ static int match_operator(struct graph *g, int node, struct found *f)
         (mask != NO_VALUE && !match_is_f32(g, mask)))
         return 0;
     *f = (struct found){.scale = (double)n.a.scale, .mask = mask};
-    f->q = heads_of(g, n.inputs[Q], 0, f);
-    f->k = f->q < 0 ? -1 : heads_of(g, n.inputs[K], 0, f);
+    f->q = source_of(g, n.inputs[Q], 0, Q, f);
+    f->k = f->q < 0 ? -1 : source_of(g, n.inputs[K], 0, K, f);
     double before = f->scale;
-    f->v = f->k < 0 ? -1 : heads_of(g, n.inputs[V], 0, f);
+    f->v = f->k < 0 ? -1 : source_of(g, n.inputs[V], 0, V, f);
     if (f->v < 0 || f->scale != before || !match_merge(g, node, f) || !fit_together(g, f))
         return 0;
     if (mask != NO_VALUE && g->values[mask].shape.dims[g->values[mask].shape.rank - 1] !=
@@ -212,6 +286,8 @@ static int match_operator(struct graph *g, int node, struct found *f)
 static int split_source(const struct graph *g, const struct found *f)
 {
     int split = g->values[f->q].producer;
+    if (f->packed)
+        return f->q;
     if (split < 0 || !match_is(g, split, "Split"))
         return -1;
     const struct node *n = &g->nodes[split];

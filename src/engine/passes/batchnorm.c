@@ -45,32 +45,14 @@ static int read_batch_norm(const struct graph *g, int node, struct affine *a)
     return 1;
 }
 
-/* A constant of one element, or of one per channel: 1, C, 1... against N, C, spatial. *step: 0, 1. */
-static const float *per_channel(const struct graph *g, int value, const struct shape *y, int *step)
-{
-    const float *data = match_f32(g, value);
-    if (!data)
-        return NULL;
-    const struct shape *s = &g->values[value].shape;
-    *step = 0;
-    if (s->rank > y->rank)
-        return NULL;
-    for (int i = 1; i <= s->rank; i++) {
-        int64_t dim = s->dims[s->rank - i];
-        if (dim != 1 && (y->rank - i != 1 || dim != y->dims[1]))
-            return NULL;
-        *step |= dim != 1;
-    }
-    return data;
-}
-
 /* 1 when the node adds to or multiplies `value` by a constant. */
 static int read_binary(const struct graph *g, int node, int value, struct affine *a)
 {
     int is_add = match_is(g, node, "Add"), step;
     if (!is_add && !match_is(g, node, "Mul"))
         return 0;
-    const float *data = per_channel(g, match_other(g, node, value), &g->values[value].shape, &step);
+    const struct shape *y = &g->values[value].shape;
+    const float *data = match_per_channel(g, match_other(g, node, value), y, &step);
     if (!data)
         return 0;
     for (int64_t c = 0; c < a->channels; c++)

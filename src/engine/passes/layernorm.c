@@ -9,22 +9,6 @@ struct found {
     double epsilon;
 };
 
-/* A constant with one number for each place on x's last axis, as a vector. -1 when it is not. */
-static int as_vector(struct graph *g, int value, int x)
-{
-    const float *data = match_f32(g, value);
-    const struct shape *s = &g->values[x].shape;
-    if (!data || s->rank < 1)
-        return -1;
-    const struct value v = g->values[value];
-    int64_t n = s->dims[s->rank - 1];
-    if (v.shape.rank < 1 || v.shape.rank > s->rank || v.shape.dims[v.shape.rank - 1] != n ||
-        shape_elements(&v.shape) != n)
-        return -1;
-    return v.shape.rank == 1 ? value
-                             : graph_add_constant(g, v.name, DTYPE_F32, &(struct shape){1, {n}}, data);
-}
-
 static int zeros(struct graph *g, int x)
 {
     const struct shape *s = &g->values[x].shape;
@@ -60,19 +44,9 @@ static int match_operator(struct graph *g, int node, struct found *f)
         return 0;
     int bias = n->input_count > 2 ? n->inputs[2] : NO_VALUE;
     *f = (struct found){.x = n->inputs[0], .epsilon = (double)n->a.epsilon};
-    f->scale = as_vector(g, n->inputs[1], f->x);
-    f->bias = bias == NO_VALUE ? zeros(g, f->x) : as_vector(g, bias, f->x);
+    f->scale = match_row(g, n->inputs[1], f->x);
+    f->bias = bias == NO_VALUE ? zeros(g, f->x) : match_row(g, bias, f->x);
     return f->scale >= 0 && f->bias >= 0;
-}
-
-/* The node takes the mean over the last axis, kept. */
-static int is_last_mean(const struct graph *g, int node)
-{
-    if (node < 0)
-        return 0;
-    const struct node *n = &g->nodes[node];
-    return n->a.keepdims && n->a.axis_count == 1 &&
-           n->a.axes[0] == g->values[n->inputs[0]].shape.rank - 1;
 }
 
 /* value = x - mean(x); x goes to *x. Exporters write it once or once for each use. */
@@ -83,21 +57,8 @@ static int is_centred(const struct graph *g, int value, int *x)
         return 0;
     int mean = match_producer(g, g->nodes[sub].inputs[1], "ReduceMean");
     *x = g->nodes[sub].inputs[0];
-    return is_last_mean(g, mean) && g->nodes[mean].inputs[0] == *x &&
+    return match_last_mean(g, mean) && g->nodes[mean].inputs[0] == *x &&
            !g->values[g->nodes[sub].inputs[1]].is_output;
-}
-
-/* The value squared: Pow(d, 2) or Mul(d, d). d or -1. */
-static int squared(const struct graph *g, int value)
-{
-    double exponent;
-    int node = match_inner(g, value, "Pow");
-    if (node >= 0)
-        return !match_scalar(g, g->nodes[node].inputs[1], &exponent) && exponent == 2
-                   ? g->nodes[node].inputs[0] : -1;
-    node = match_inner(g, value, "Mul");
-    return node >= 0 && g->nodes[node].inputs[0] == g->nodes[node].inputs[1]
-               ? g->nodes[node].inputs[0] : -1;
 }
 
 /* value = sqrt(mean(square of x - mean(x)) + epsilon) */
@@ -108,7 +69,7 @@ static int is_deviation(const struct graph *g, int value, int *x, double *epsilo
     if (add < 0 || match_with_scalar(g, add, 1, epsilon, &sum_of))
         return 0;
     int mean = match_inner(g, sum_of, "ReduceMean");
-    int centred = is_last_mean(g, mean) ? squared(g, g->nodes[mean].inputs[0]) : -1;
+    int centred = match_last_mean(g, mean) ? match_square(g, g->nodes[mean].inputs[0]) : -1;
     return centred >= 0 && is_centred(g, centred, x);
 }
 
@@ -137,8 +98,8 @@ static int match_chain(struct graph *g, int div, struct found *f, int *last)
     int scale = match_other(g, mul, g->nodes[div].outputs[0]);
     int bias = match_other(g, add, g->nodes[mul].outputs[0]);
     f->x = x;
-    f->scale = as_vector(g, scale, x);
-    f->bias = as_vector(g, bias, x);
+    f->scale = match_row(g, scale, x);
+    f->bias = match_row(g, bias, x);
     *last = add;
     return f->scale >= 0 && f->bias >= 0;
 }

@@ -95,6 +95,48 @@ static int take_bias(struct graph *g, int *node, struct error *e)
     return 0;
 }
 
+/* The product's weights or bias with each of the outputs scaled. -1 without memory. */
+static int scaled_outputs(struct graph *g, int value, const float *factors, int64_t width,
+                          int trans)
+{
+    const struct value v = g->values[value];
+    const float *from = v.constant;
+    int64_t n = shape_elements(&v.shape), each = trans ? n / width : 1;
+    float *to = graph_memory(g, (size_t)n * sizeof *to);
+    for (int64_t i = 0; to && i < n; i++)
+        to[i] = from[i] * factors[i / each % width];
+    return to ? graph_add_constant(g, v.name, DTYPE_F32, &v.shape, to) : -1;
+}
+
+/* A Mul by a constant row behind a Linear (what is called a layer scale) goes into its weights. */
+static int take_scale(struct graph *g, int *node, struct error *e)
+{
+    const struct node n = g->nodes[*node];
+    int value = n.outputs[0], mul = match_user(g, *node, "Mul");
+    int other = mul < 0 ? NO_VALUE : match_other(g, mul, value);
+    const struct shape s = g->values[value].shape;
+    int64_t width = s.dims[s.rank - 1];
+    if (other == NO_VALUE || width < 2 || as_bias(g, other, width, 1) < 0 ||
+        shape_elements(&g->values[other].shape) != width ||
+        !shape_equal(&s, &g->values[g->nodes[mul].outputs[0]].shape))
+        return 0;
+    const float *factors = match_f32(g, other);
+    int w = scaled_outputs(g, n.inputs[1], factors, width, n.a.trans_b), bias = NO_VALUE;
+    if (w >= 0 && n.a.has_bias)
+        bias = scaled_outputs(g, n.inputs[2], factors, width, 0);
+    if (w < 0 || (n.a.has_bias && bias < 0))
+        return 0;
+    int code = fuse_into(g, *node, mul, "Mul", e);
+    if (code)
+        return code;
+    fuse_input(g, mul, 1, w);
+    if (n.a.has_bias)
+        fuse_input(g, mul, 2, bias);
+    graph_forget(g, n.inputs[1]);
+    *node = mul;
+    return 0;
+}
+
 int pass_linear(struct graph *g, struct error *e)
 {
     int code = 0;
@@ -104,6 +146,8 @@ int pass_linear(struct graph *g, struct error *e)
             !(match_is(g, i, "Gemm") && take_gemm(g, i)))
             continue;
         code = take_bias(g, &node, e);
+        if (!code)
+            code = take_scale(g, &node, e);
         if (!code)
             code = fuse_epilogue(g, &node, e);
     }

@@ -78,6 +78,75 @@ int match_near(double a, double b)
     return fabs(a - b) <= 1e-5 * fabs(b);
 }
 
+/* Exponents come as integers too. */
+static int match_exponent(const struct graph *g, int value, double *out)
+{
+    const struct value *v = value == NO_VALUE ? NULL : &g->values[value];
+    if (!v || !v->constant || shape_elements(&v->shape) != 1 ||
+        (!type_is_real(v->type) && v->type != DTYPE_I64 && v->type != DTYPE_I32))
+        return -1;
+    load_real(v->type, v->constant, 0, 1, 1, out);
+    return 0;
+}
+
+int match_power(const struct graph *g, int value, double exponent)
+{
+    double is;
+    int node = match_inner(g, value, "Pow");
+    return node >= 0 && !match_exponent(g, g->nodes[node].inputs[1], &is) && is == exponent
+               ? g->nodes[node].inputs[0] : -1;
+}
+
+int match_square(const struct graph *g, int value)
+{
+    int node = match_inner(g, value, "Mul");
+    return node >= 0 && g->nodes[node].inputs[0] == g->nodes[node].inputs[1]
+               ? g->nodes[node].inputs[0] : match_power(g, value, 2);
+}
+
+int match_last_mean(const struct graph *g, int node)
+{
+    if (node < 0)
+        return 0;
+    const struct node *n = &g->nodes[node];
+    return n->a.keepdims && n->a.axis_count == 1 &&
+           n->a.axes[0] == g->values[n->inputs[0]].shape.rank - 1;
+}
+
+int match_row(struct graph *g, int value, int x)
+{
+    const float *data = match_f32(g, value);
+    const struct shape *s = &g->values[x].shape;
+    if (!data || s->rank < 1)
+        return -1;
+    const struct value v = g->values[value];
+    int64_t n = s->dims[s->rank - 1];
+    if (v.shape.rank < 1 || v.shape.rank > s->rank || v.shape.dims[v.shape.rank - 1] != n ||
+        shape_elements(&v.shape) != n)
+        return -1;
+    if (v.shape.rank == 1)
+        return value;
+    return graph_add_constant(g, v.name, DTYPE_F32, &(struct shape){1, {n}}, data);
+}
+
+const float *match_per_channel(const struct graph *g, int value, const struct shape *y, int *step)
+{
+    const float *data = match_f32(g, value);
+    if (!data)
+        return NULL;
+    const struct shape *s = &g->values[value].shape;
+    *step = 0;
+    if (s->rank > y->rank)
+        return NULL;
+    for (int i = 1; i <= s->rank; i++) {
+        int64_t dim = s->dims[s->rank - i];
+        if (dim != 1 && (y->rank - i != 1 || dim != y->dims[1]))
+            return NULL;
+        *step |= dim != 1;
+    }
+    return data;
+}
+
 int fuse_into(struct graph *g, int from, int to, const char *suffix, struct error *e)
 {
     struct node old = g->nodes[from];

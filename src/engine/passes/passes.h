@@ -9,12 +9,18 @@
 #include "engine/graph.h"
 #include "engine/op.h"
 
+int pass_einsum(struct graph *g, struct error *e);
 int pass_batchnorm(struct graph *g, struct error *e);
 int pass_conv(struct graph *g, struct error *e);
 int pass_layernorm(struct graph *g, struct error *e);
+int pass_rmsnorm(struct graph *g, struct error *e);
+int pass_groupnorm(struct graph *g, struct error *e);
+int pass_rotary(struct graph *g, struct error *e);
 int pass_gelu(struct graph *g, struct error *e);
 int pass_linear(struct graph *g, struct error *e);
+int pass_masks(struct graph *g, struct error *e);
 int pass_attention(struct graph *g, struct error *e);
+int pass_heads(struct graph *g, struct error *e);
 
 /* The node is this ONNX operator. */
 int match_is(const struct graph *g, int node, const char *name);
@@ -35,6 +41,21 @@ int match_with_scalar(const struct graph *g, int node, int commutes, double *sca
 int match_near(double a, double b);
 int match_is_f32(const struct graph *g, int value);
 const float *match_f32(const struct graph *g, int value); /* data of a constant, or NULL */
+/* What the value is a power of, or the square of (written as a product too); or -1. */
+int match_power(const struct graph *g, int value, double exponent);
+int match_square(const struct graph *g, int value);
+/* The node takes the mean over the last axis, kept. */
+int match_last_mean(const struct graph *g, int node);
+/* A constant with one number for each place on x's last axis, as a vector. -1 when it is not. */
+int match_row(struct graph *g, int value, int x);
+/* A constant of one element, or of one per channel: 1, C, 1... against N, C, spatial. *step: 0
+ * or 1. */
+const float *match_per_channel(const struct graph *g, int value, const struct shape *y, int *step);
+/* Scalars multiplied into the value on its way; what is behind them. */
+int match_scaled(const struct graph *g, int value, double *scale);
+/* A transpose of the last two of four axes, written over three with the first two as one: what goes
+ * in, or -1. */
+int match_flat_transpose(const struct graph *g, int value);
 
 /* What `from` computes is computed in the slot of `to` from now on, under to's output; `suffix` is
  * added to its name for the profile. */
