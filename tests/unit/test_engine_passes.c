@@ -727,11 +727,12 @@ static void test_layer_scale(void **state)
     }
 }
 
+enum { TURNED = 1, REPEATED = 2, MASKED = 4, FLAT = 8 };
+
 /* Heads of their own shapes: attention that is no block of one model. */
 static void add_spelled_attention(struct model_builder *b, int form)
 {
-    static const int64_t swap[4] = {0, 1, 3, 2};
-    int turned = form & 1, repeated = form >> 1 & 1, masked = form >> 2 & 1;
+    int turned = form & TURNED, repeated = form & REPEATED, masked = form & MASKED;
     model_input(b, "q", DTYPE_F32, 4, 2, 4, 5, 8);
     if (turned)
         model_input(b, "k", DTYPE_F32, 4, 2, 6, 4, 8); /* keys before heads */
@@ -753,11 +754,17 @@ static void add_spelled_attention(struct model_builder *b, int form)
         model_node(b, "Expand", list[1], names[i][2]);
         model_node(b, "Reshape", list[2], names[i][3]);
     }
-    model_node(b, "Transpose", repeated ? "kr" : "k", "kt");
-    if (turned)
-        model_ints(b, "perm", 4, 0, 2, 3, 1);
-    else
-        model_ints(b, "perm", 4, (int)swap[0], (int)swap[1], (int)swap[2], (int)swap[3]);
+    model_longs(b, "three", 3, 8, 6, 8);
+    model_longs(b, "four", 4, 2, 4, 8, 6);
+    if (form & FLAT) {
+        model_node(b, "Reshape", repeated ? "kr three" : "k three", "k3");
+        model_node(b, "Transpose", "k3", "k3t");
+        model_ints(b, "perm", 3, 0, 2, 1);
+        model_node(b, "Reshape", "k3t four", "kt");
+    } else {
+        model_node(b, "Transpose", repeated ? "kr" : "k", "kt");
+        model_ints(b, "perm", 4, 0, turned ? 2 : 1, 3, turned ? 1 : 2);
+    }
     model_node(b, "Mul", "q scale", "qs");
     model_node(b, "MatMul", "qs kt", "s");
     if (masked)
@@ -770,11 +777,14 @@ static void add_spelled_attention(struct model_builder *b, int form)
 static void test_heads(void **state)
 {
     (void)state;
-    static const int forms[] = {0, 1, 2, 4, 5, 6};
+    static const int forms[] = {0, 1, 2, 4, 5, 6, 8, 12, 14};
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
         struct model_builder *b = model_new(17);
         add_spelled_attention(b, forms[i]);
-        expect(b, forms[i] & 1 ? "Transpose Attention" : "Attention", 1e-5);
+        expect(b, forms[i] & TURNED                              ? "Transpose Attention"
+                  : (forms[i] & (FLAT | REPEATED)) == FLAT ? "Reshape Attention"
+                                                           : "Attention",
+               1e-5);
     }
     struct model_builder *b = model_new(17);
     add_spelled_attention(b, 4);
@@ -797,11 +807,14 @@ enum attention_form {
     FORMS
 };
 
+enum slicing { BY_GATHER, BY_SPLIT, BY_SLICE, SLICINGS };
+
 /* A Swin block's scores: a bias of each head, and a mask of each window behind a Reshape. q, k and
  * v are slices of one value. */
-static void add_windows(struct model_builder *b, int by_split)
+static void add_windows(struct model_builder *b, enum slicing how)
 {
     static const char *const names[] = {"q", "k", "v"};
+    int by_split = how == BY_SPLIT;
     model_input(b, "x", DTYPE_F32, 3, 6, 4, 3 * WIDTH);
     model_random(b, "bias", 4, 1, HEADS, 4, 4);
     model_random(b, "mask", 5, 1, 3, 1, 4, 4);
@@ -823,6 +836,19 @@ static void add_windows(struct model_builder *b, int by_split)
         int64_t at = i;
         snprintf(index, sizeof index, "at%d", i);
         snprintf(list, sizeof list, by_split ? "%s5 first" : "t %s", by_split ? names[i] : index);
+        if (how == BY_SLICE) {
+            char part[8], squeezed[32];
+            snprintf(list, sizeof list, "t from%d to%d first", i, i);
+            snprintf(part, sizeof part, "%s5", names[i]);
+            snprintf(squeezed, sizeof squeezed, "%s first", part);
+            snprintf(index, sizeof index, "from%d", i);
+            model_longs(b, index, 1, i);
+            snprintf(index, sizeof index, "to%d", i);
+            model_longs(b, index, 1, i + 1);
+            model_node(b, "Slice", list, part);
+            model_node(b, "Squeeze", squeezed, names[i]);
+            continue;
+        }
         model_constant(b, index, DTYPE_I64, &(struct shape){0}, &at);
         model_node(b, by_split ? "Squeeze" : "Gather", list, names[i]);
     }
@@ -845,13 +871,13 @@ static void add_windows(struct model_builder *b, int by_split)
 static void test_windows(void **state)
 {
     (void)state;
-    for (int by_split = 0; by_split < 2; by_split++) {
+    for (int how = 0; how < SLICINGS; how++) {
         struct model_builder *b = model_new(18);
-        add_windows(b, by_split);
+        add_windows(b, (enum slicing)how);
         expect(b, "Attention", 1e-5);
     }
     struct model_builder *b = model_new(18); /* keys in the place of queries */
-    add_windows(b, 0);
+    add_windows(b, BY_GATHER);
     b->nodes[2].inputs = model_names(b, "t at1", &b->nodes[2].input_count);
     expect(b, "Reshape Transpose Gather Gather Gather Attention Transpose Reshape", 1e-5);
 }

@@ -34,22 +34,30 @@ int match_scaled(const struct graph *g, int value, double *scale)
     return value;
 }
 
-int match_flat_transpose(const struct graph *g, int value)
+int match_flat_transpose(const struct graph *g, int value, int *wide)
 {
     static const int64_t swap[3] = {0, 2, 1};
-    int wide = match_inner(g, value, "Reshape");
-    int turn = wide < 0 ? -1 : match_inner(g, g->nodes[wide].inputs[0], "Transpose");
+    *wide = match_inner(g, value, "Reshape");
+    int turn = *wide < 0 ? -1 : match_inner(g, g->nodes[*wide].inputs[0], "Transpose");
     int flat = turn < 0 ? -1 : match_inner(g, g->nodes[turn].inputs[0], "Reshape");
     if (flat < 0 || g->nodes[turn].a.axis_count != 3 ||
         memcmp(g->nodes[turn].a.axes, swap, sizeof swap) != 0)
         return -1;
-    int x = g->nodes[flat].inputs[0];
-    const struct shape *to = &g->values[value].shape, *from = &g->values[x].shape;
+    const struct shape *to = &g->values[value].shape;
     const struct shape *middle = &g->values[g->nodes[turn].inputs[0]].shape;
-    int fits = from->rank == 4 && to->rank == 4 && middle->dims[1] == from->dims[2] &&
-               middle->dims[2] == from->dims[3];
+    return to->rank == 4 && middle->dims[1] == to->dims[3] && middle->dims[2] == to->dims[2]
+               ? g->nodes[flat].inputs[0] : -1;
+}
+
+/* The same where what goes in has the four axes, perhaps with a 1 in front of them. */
+static int strip_flat_transpose(const struct graph *g, int value)
+{
+    int wide, x = match_flat_transpose(g, value, &wide);
+    const struct shape *to = &g->values[value].shape, *from = x < 0 ? NULL : &g->values[x].shape;
+    int more = x < 0 ? 0 : from->rank - 4;
+    int fits = x >= 0 && (more == 0 || (more == 1 && from->dims[0] == 1));
     for (int i = 0; i < 4 && fits; i++)
-        fits = to->dims[i] == from->dims[i < 2 ? i : 5 - i];
+        fits = to->dims[i] == from->dims[more + (i < 2 ? i : 5 - i)];
     return fits ? x : -1;
 }
 
@@ -58,7 +66,7 @@ static int strip_transposes(const struct graph *g, int value, int64_t perm[4])
 {
     for (int i = 0; i < 4; i++)
         perm[i] = i;
-    int flat = match_flat_transpose(g, value);
+    int flat = strip_flat_transpose(g, value);
     if (flat >= 0) {
         memcpy(perm, (const int64_t[]){0, 1, 3, 2}, 4 * sizeof *perm);
         value = flat;
@@ -102,29 +110,33 @@ static int heads_of(const struct graph *g, int value, int keys, struct found *f)
     return x;
 }
 
-/* The index of the slice of T that the value is, along T's first axis: by a Gather or by a Split.
- * -1 when it is none. T goes to *from. */
+/* The index of the slice of T that the value is, along T's first axis: by a Gather, a Slice or a
+ * Split. -1 when it is none. T goes to *from. */
 static int slice_of(const struct graph *g, int value, int *from)
 {
-    int gather = match_producer(g, value, "Gather"), node = g->values[value].producer;
-    if (gather >= 0) {
-        const struct node *n = &g->nodes[gather];
+    int node = g->values[value].producer;
+    double index = -1;
+    if (node >= 0 && g->nodes[node].op->copy == OP_RESHAPES)
+        node = g->values[value = g->nodes[node].inputs[0]].producer;
+    if (node < 0)
+        return -1;
+    const struct node *n = &g->nodes[node];
+    const struct shape *s = &g->values[value].shape;
+    *from = n->inputs[0];
+    if (match_is(g, node, "Gather")) {
         const struct value *at = &g->values[n->inputs[1]];
-        double index = -1;
-        *from = n->inputs[0];
         if (n->a.axis == 0 && at->constant && shape_elements(&at->shape) == 1)
             load_real(at->type, at->constant, 0, 1, 1, &index);
         return (int)index;
     }
-    if (node < 0 || g->nodes[node].op->copy != OP_RESHAPES)
-        return -1;
-    int part = g->nodes[node].inputs[0], split = g->values[part].producer;
-    if (split < 0 || !match_is(g, split, "Split") || g->nodes[split].a.axis != 0 ||
-        g->values[part].shape.rank != 5 || g->values[part].shape.dims[0] != 1)
-        return -1;
-    *from = g->nodes[split].inputs[0];
-    for (int i = 0; i < g->nodes[split].output_count; i++)
-        if (g->nodes[split].outputs[i] == part)
+    const struct shape *t = &g->values[*from].shape;
+    int one = s->rank == 5 && t->rank == 5 && s->dims[0] == 1;
+    for (int i = 1; i < 5 && one; i++)
+        one = s->dims[i] == t->dims[i];
+    if (one && match_is(g, node, "Slice"))
+        return (int)n->a.starts[0];
+    for (int i = 0; i < n->output_count && one && match_is(g, node, "Split"); i++)
+        if (n->outputs[i] == value)
             return i;
     return -1;
 }

@@ -9,6 +9,7 @@ struct found {
     int q, k, v, mask;  /* mask: or NO_VALUE */
     int64_t heads, groups; /* of queries; of keys and values */
     int flip;           /* the Transpose that makes k and must not turn it; or -1 */
+    int wide, flat;     /* the Reshape that makes k's transpose, and what it may make k of; or -1 */
     int last;           /* the product with v */
     double scale;
 };
@@ -19,9 +20,10 @@ static int match_keys(const struct graph *g, int value, struct found *f)
     static const int64_t swap[4] = {0, 1, 3, 2};
     f->flip = -1;
     value = match_scaled(g, value, &f->scale);
-    int flat = match_flat_transpose(g, value), turn = match_inner(g, value, "Transpose");
-    if (flat >= 0)
-        return match_scaled(g, flat, &f->scale);
+    f->flat = match_flat_transpose(g, value, &f->wide);
+    if (f->flat >= 0)
+        return value;
+    int turn = match_inner(g, value, "Transpose");
     if (turn < 0 || g->nodes[turn].a.axis_count != 4)
         return -1;
     if (memcmp(g->nodes[turn].a.axes, swap, sizeof swap) == 0)
@@ -75,7 +77,7 @@ static int match_repeat(const struct graph *g, int value)
  * where k comes from. */
 static void match_groups(const struct graph *g, struct found *f)
 {
-    int k = f->flip >= 0 ? -1 : match_repeat(g, f->k), v = match_repeat(g, f->v);
+    int k = f->flip >= 0 || f->flat >= 0 ? -1 : match_repeat(g, f->k), v = match_repeat(g, f->v);
     f->groups = f->heads;
     if (k < 0 || v < 0 || g->values[k].shape.dims[1] != g->values[v].shape.dims[1])
         return;
@@ -91,7 +93,7 @@ static int fit_together(const struct graph *g, struct found *f)
     struct shape k = g->values[f->k].shape;
     if (q->rank != 4 || k.rank != 4 || v->rank != 4)
         return 0;
-    if (f->flip >= 0) {
+    if (f->flip >= 0 || f->flat >= 0) {
         int64_t depth = k.dims[2];
         k.dims[2] = k.dims[3];
         k.dims[3] = depth;
@@ -132,22 +134,29 @@ static int match_softmax(const struct graph *g, int softmax, struct found *f)
            mask_fits(g, f, &g->values[n->outputs[0]].shape);
 }
 
-/* A Transpose that no longer exchanges rows and columns. */
-static void flip(struct graph *g, int turn)
+/* A Transpose that no longer exchanges rows and columns, or a Reshape of what had not yet. */
+static void keep_rows(struct graph *g, const struct found *f)
 {
-    int64_t *axes = g->nodes[turn].a.axes, axis = axes[2];
-    int64_t *dims = g->values[g->nodes[turn].outputs[0]].shape.dims, dim = dims[2];
-    axes[2] = axes[3];
-    axes[3] = axis;
+    int64_t *dims = g->values[f->k].shape.dims, dim = dims[2];
+    if (f->flip < 0 && f->flat < 0)
+        return;
     dims[2] = dims[3];
     dims[3] = dim;
+    if (f->flat >= 0) {
+        int before = g->nodes[f->wide].inputs[0];
+        graph_set_input(g, f->wide, 0, f->flat);
+        fuse_prune(g, before);
+        return;
+    }
+    int64_t *axes = g->nodes[f->flip].a.axes, axis = axes[2];
+    axes[2] = axes[3];
+    axes[3] = axis;
 }
 
 static void replace(struct graph *g, const struct op *op, const struct found *f)
 {
     int before[2] = {g->nodes[f->last].inputs[0], g->nodes[f->last].inputs[1]};
-    if (f->flip >= 0)
-        flip(g, f->flip);
+    keep_rows(g, f);
     struct node *n = graph_rewrite(g, f->last, op, "Attention");
     n->a.heads = f->heads;
     n->a.axes[0] = f->groups;
@@ -193,6 +202,7 @@ int pass_heads(struct graph *g, struct error *e)
             continue;
         match_groups(g, &f);
         replace(g, op, &f);
+        share(g, f.last);
     }
     return 0;
 }

@@ -54,8 +54,8 @@ const float *match_per_channel(const struct graph *g, int value, const struct sh
 /* Scalars multiplied into the value on its way; what is behind them. */
 int match_scaled(const struct graph *g, int value, double *scale);
 /* A transpose of the last two of four axes, written over three with the first two as one: what goes
- * in, or -1. */
-int match_flat_transpose(const struct graph *g, int value);
+ * in, of any shape, or -1. *wide: the last Reshape. */
+int match_flat_transpose(const struct graph *g, int value, int *wide);
 
 /* What `from` computes is computed in the slot of `to` from now on, under to's output; `suffix` is
  * added to its name for the profile. */
