@@ -138,6 +138,13 @@ static int all_take(const struct request *r, const struct adapter *a, const char
     return any;
 }
 
+/* Whether it knows its options: otherwise it is the library that refuses them, later. */
+static int knows_options(const struct request *r, const struct request_target *t)
+{
+    static const struct provider_option none = {.key = "no such option", .value = ""};
+    return !takes(r, t, &none);
+}
+
 /* An option that was meant for one of several runtimes, or providers of one: how it is given to
  * that alone. */
 static int suggest_scope(const struct request *r, const struct provider_option *o,
@@ -152,8 +159,13 @@ static int suggest_scope(const struct request *r, const struct provider_option *
         char name[2 * PLAN_NAME_MAX];
         snprintf(name, sizeof name, "%s%s%s", a->name, provider ? ":" : "",
                  provider ? provider : "");
-        return error_hint(e, "for %s alone: --provider-option %s.%s=%.40s", name, name, o->key,
-                          o->value);
+        if (!provider || knows_options(r, &r->targets[t]))
+            return error_hint(e, "for %s alone: --provider-option %s.%s=%.40s", name, name, o->key,
+                              o->value);
+        size_t used = strlen(e->text); /* the hint says what is known: that is more likely meant */
+        snprintf(e->text + used, sizeof e->text - used, " (if it is %s's: %s.%s=%.40s)", provider,
+                 name, o->key, o->value);
+        return (int)e->code;
     }
     return (int)e->code;
 }

@@ -350,7 +350,9 @@ static int parse_range(struct request *r, const char *text, struct error *e)
     snprintf(number, sizeof number, "%.*s", (int)(dots - low), low);
     int result = text_to_double(number, range->name, -1e300, 1e300, &range->low, e);
     if (!result)
-        result = text_to_double(dots + 2, range->name, range->low, 1e300, &range->high, e);
+        result = text_to_double(dots + 2, range->name, -1e300, 1e300, &range->high, e);
+    if (!result && range->high < range->low)
+        result = error_set(e, ERROR_USAGE, "range '%.60s' ends below its beginning", text);
     r->measure.range_count++;
     return result;
 }

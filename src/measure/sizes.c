@@ -219,7 +219,7 @@ static int size_batch(const struct sizes *s, const struct input_rule *r, const c
     if (symbol && !s->batch_symbol)
         return error_hint(e, "use -b %lld, or --dim %s=%lld where it is not the batch",
                           (long long)wanted, symbol, (long long)wanted);
-    return error_hint(e, "use -b %lld", (long long)wanted);
+    return wanted > 0 ? error_hint(e, "use -b %lld", (long long)wanted) : (int)e->code;
 }
 
 static int size_symbol(struct sizes *s, const struct input_rule *r, const struct onnx_dim *dim,

@@ -195,7 +195,8 @@ int npy_parse(const uint8_t *bytes, size_t size, struct tensor *out, size_t *beg
         length = length << 8 | bytes[MAGIC_BYTES + i];
     size_t start = MAGIC_BYTES + length_bytes;
     if (length > HEADER_MAX || length > size - start)
-        return error_set(e, ERROR_FORMAT, "its header claims %zu bytes", length);
+        return error_set(e, ERROR_FORMAT, "its header claims %zu bytes, %zu are there", length,
+                         size - start);
     struct text text = {(const char *)bytes + start, (const char *)bytes + start + length};
     int result = read_header(&text, &h, e);
     if (!result)

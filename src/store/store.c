@@ -2,6 +2,8 @@
 #include "store/private.h"
 #include "store/schema.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -35,15 +37,18 @@ static int choose_path(const char *path, char out[PATH_MAX], struct error *e)
     return 0;
 }
 
+/* "" where the path has no folder. */
+static void folder_of(const char *path, char folder[PATH_MAX])
+{
+    const char *slash = strrchr(path, '/');
+    snprintf(folder, PATH_MAX, "%.*s", (int)(slash ? slash - path + (slash == path) : 0), path);
+}
+
 static int make_folder_of(const char *path, struct error *e)
 {
     char folder[PATH_MAX];
-    memcpy(folder, path, strlen(path) + 1);
-    char *slash = strrchr(folder, '/');
-    if (!slash || slash == folder)
-        return 0;
-    *slash = '\0';
-    return file_make_folder(folder, e);
+    folder_of(path, folder);
+    return *folder ? file_make_folder(folder, e) : 0;
 }
 
 /* A store may come from elsewhere (--store): nothing in it is run. */
@@ -76,11 +81,22 @@ static int configure(sqlite3 *db, struct error *e)
     return sql_error(db, e);
 }
 
-/* SQLite does not yet know the name of a file it could not open. */
+/* Why a file cannot be made in the folder; `number` when that does not tell. */
+static int why_not_made(const char *path, int number)
+{
+    char folder[PATH_MAX];
+    folder_of(path, folder);
+    return access(*folder ? folder : ".", W_OK) ? errno : number;
+}
+
+/* SQLite does not yet know the name of a file it could not open; and where it could not be made, it
+ * tells that it is not there. */
 static int open_failed(const struct store *s, struct error *e)
 {
     int number = sqlite3_system_errno(s->db);
     struct stat st;
+    if (number == ENOENT)
+        number = why_not_made(s->path, number);
     if (!stat(s->path, &st) && S_ISDIR(st.st_mode)) {
         error_set(e, ERROR_IO, "store '%s' is a folder", s->path);
         return error_hint(e, "name a file: --store %s/wattle.db", s->path);

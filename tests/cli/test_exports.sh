@@ -59,6 +59,13 @@ json "$dir/some.json" '.campaign.finished == null and (.cells[0].blocks | length
 expect 1 fake --blocks 6 --store "$dir/s.db" --json /dev/full
 in_err "cannot write '/dev/full'"; in_err "store '$dir/s.db'"; in_out "cut short"
 
+# A file system that is only read: its own words, not those of a file that is not there.
+if [ -w / ] && mkdir "$dir/ro" && mount -t tmpfs -o ro none "$dir/ro" 2>/dev/null; then
+    expect 1 fake --store "$dir/ro/s.db"
+    umount "$dir/ro"
+    in_err "cannot open store '$dir/ro/s.db': Read-only file system"
+fi
+
 # Closed descriptors: no message goes into what is opened in their place.
 : >"$dir/out"; : >"$dir/err"
 "${fake[@]}" --json "$dir/closed.json" 2>&- >"$dir/out" <&-

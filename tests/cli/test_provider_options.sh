@@ -63,6 +63,14 @@ in_err "is not a plug-in of ONNX Runtime: it has no CreateEpFactories"; in_err "
 expect 2 run "$model" -r builtin --spin 9000000
 in_err "spin"; no_out
 
+# A typing error is a typing error, also where a provider of the same runtime takes what it does not know.
+use_installed onnxruntime
+if "$wattle" runtimes | grep -q '^onnxruntime:openvino .*openvino'; then
+    expect 2 run "$model" -r onnxruntime --provider-option memory_aren=off
+    in_err "has no option 'memory_aren' (if it is openvino's: onnxruntime:openvino.memory_aren=off)"
+    in_err "it knows: inter_op_threads"
+fi
+
 # Installed runtimes that cannot limit spinning, or know the key only once they are loaded.
 use_installed openvino
 if "$wattle" runtimes | grep -q '^openvino .*cpu'; then

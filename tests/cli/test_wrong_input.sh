@@ -86,6 +86,8 @@ for option in "-r builtin" "--runtime=fake" "--provider cpu" "-d 0" "-b 2" "-t 1
     in_err "is given 2 times"; in_err "it takes a list, as in"; no_out
 done
 
+expect 2 "$wattle" run "$root/tests/fixtures/onnx/ir3.onnx" -r builtin --range x=1..0
+in_err "range 'x=1..0' ends below its beginning"
 for options in "--dim N=1 --dim N=2" "--range x=0..1 --range x=0..2" "--shape x=1x2 --shape x=2x2"; do
     # shellcheck disable=SC2086
     expect 2 "$wattle" run "$root/tests/fixtures/onnx/ir3.onnx" -r builtin $options
