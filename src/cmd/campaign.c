@@ -384,12 +384,15 @@ static int compare_outputs(struct campaign *c, struct error *e)
 
 /* --- blocks ----------------------------------------------------------------------------------- */
 
-/* A model that cannot be loaded today cannot be loaded in the next block either. */
+/* A model that cannot be loaded or run once today cannot be in the next block either. */
 static int is_hopeless(const struct record *r)
 {
-    enum error_code code = r->error.code;
-    return (code == ERROR_FORMAT || code == ERROR_UNSUPPORTED || code == ERROR_USAGE) &&
-           isnan(r->load_ms);
+    static const enum error_code lasting[] = {ERROR_FORMAT, ERROR_UNSUPPORTED, ERROR_USAGE,
+                                              ERROR_MISMATCH};
+    for (size_t i = 0; i < sizeof lasting / sizeof *lasting; i++)
+        if (r->error.code == lasting[i])
+            return isnan(r->first_ms);
+    return 0;
 }
 
 static void warn_failed(const struct cell *c, const struct record *r)

@@ -105,6 +105,27 @@ static int takes_devices(const struct choice *choice)
                               !request_has_name(none, choice->provider));
 }
 
+/* How much of "cuda" or "cuda:3", which are PyTorch's words, is the name of a provider; 0: none. */
+static size_t names_provider(const struct adapter *a, const char *text)
+{
+    size_t size = strcspn(text, ":");
+    for (const char *const *p = a->providers; *p; p++)
+        if (strlen(*p) == size && !strncmp(*p, text, size))
+            return size;
+    return 0;
+}
+
+static int refuse_device(const struct choice *choice, const char *device, struct error *e)
+{
+    const struct adapter *a = choice->target->found->adapter;
+    size_t size = names_provider(a, device);
+    error_set(e, ERROR_USAGE, "%s:%s takes no device '%s'", a->name, choice->provider, device);
+    if (!size)
+        return error_hint(e, "-d is for accelerators: name one with --provider");
+    return error_hint(e, "--provider %.*s%s%s", (int)size, device, device[size] ? " -d " : "",
+                      device[size] ? device + size + 1 : "");
+}
+
 static int add_choice(const struct list *l, struct choice *choice, struct error *e)
 {
     const struct request *r = l->request;
@@ -112,14 +133,11 @@ static int add_choice(const struct list *l, struct choice *choice, struct error 
     choice->devices = "";
     if (!r->device_count)
         return add_sizes(l, choice, e);
-    if (!takes_devices(choice)) {
-        error_set(e, ERROR_USAGE, "%s:%s takes no device '%s'",
-                  choice->target->found->adapter->name, choice->provider, r->devices[0]);
-        return error_hint(e, "-d is for accelerators: name one with --provider");
-    }
     for (size_t i = 0; i < r->device_count && !result; i++) {
-        choice->devices = r->devices[i];
-        result = add_sizes(l, choice, e);
+        const char *device = choice->devices = r->devices[i];
+        int is_known = takes_devices(choice) &&
+                       (choice->worker || !names_provider(choice->target->found->adapter, device));
+        result = is_known ? add_sizes(l, choice, e) : refuse_device(choice, device, e);
     }
     return result;
 }

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "measure/meters.h"
+#include "measure/notes.h"
 #include "measure/session.h"
 #include "stats/stats.h"
 
@@ -225,6 +226,7 @@ static int go(struct session *s, struct meter_set *meters, struct record *r, str
 {
     const struct measure_options *o = s->options;
     json_t *reply = NULL;
+    uint64_t memory_bytes = note_memory(s->worker);
     host_noise_read(&r->noise_before, o->sysroot ? o->sysroot : "");
     meters_begin(meters);
     json_t *command = json_pack("{s:s}", "op", "go");
@@ -242,6 +244,8 @@ static int go(struct session *s, struct meter_set *meters, struct record *r, str
         result = keep_device_memory(reply, r, e);
     if (!result)
         result = keep_latencies(s->worker, r, e);
+    if (!result)
+        note_growth(memory_bytes, note_memory(s->worker), r);
     json_decref(reply);
     return result;
 }
@@ -337,6 +341,8 @@ static int run_block(struct session *s, const struct cell *c, const struct measu
     tell(o, "window");
     if (!result)
         result = window(s, r, e);
+    if (!result && r->number <= 1)
+        note_repeat(s, r);
     return result;
 }
 
@@ -358,6 +364,18 @@ static void hint_own(const struct cell *c, struct error *failure)
         error_hint(failure, "wattle worker --check '%.120s' tells more", c->command);
 }
 
+/* All that is known of a crash is how it ended; what to do about it depends on that. */
+static void hint_crash(struct error *failure)
+{
+    if (failure->code != ERROR_CRASH || failure->hint[0])
+        return;
+    if (strstr(failure->text, "want of memory"))
+        error_hint(failure, "take a smaller batch (-b), or close other programs");
+    else
+        error_hint(failure, "code of the runtime or of the model ended the process: try another "
+                   "runtime (-r), or make the model file anew");
+}
+
 int measure_block(const struct cell *c, int number, const struct measure_options *o,
                   struct record *r, struct error *e)
 {
@@ -371,6 +389,7 @@ int measure_block(const struct cell *c, int number, const struct measure_options
         judge(o, r);
     else {
         hint_own(c, &failure);
+        hint_crash(&failure);
         r->error = failure;
         r->verdict = VERDICT_INVALID;
         if (s.worker)

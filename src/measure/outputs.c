@@ -1,4 +1,4 @@
-/* outputs.c: the outputs of one inference in a fresh worker. */
+/* outputs.c: the outputs of one inference. */
 #include "measure/measure.h"
 
 #include "measure/session.h"
@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define OUTPUT_LIMIT_BYTES ((json_int_t)1 << 32)
+#define OUTPUT_LIMIT_BYTES ((uint64_t)1 << 32)
 
 /* Copies one output out of the shared tensor memory. */
 static int take_output(struct session *s, json_t *value, struct measure_output *out,
@@ -55,27 +55,33 @@ static int take_outputs(struct session *s, json_t *list, struct measure_outputs 
     return 0;
 }
 
+int session_outputs(struct session *s, uint64_t limit_bytes, struct measure_outputs *out,
+                    struct error *e)
+{
+    json_t *reply = NULL;
+    *out = (struct measure_outputs){0};
+    json_t *command = json_pack("{s:s, s:i, s:I, s:I}", "op", "outputs", "set", 0, "offset",
+                                (json_int_t)s->tensor_bytes, "limit", (json_int_t)limit_bytes);
+    int result = command ? session_call(s, command, 0, &reply, e) : error_memory(e);
+    if (!result)
+        result = take_outputs(s, json_object_get(reply, "outputs"), out, e);
+    json_decref(reply);
+    if (result)
+        measure_outputs_release(out);
+    return result;
+}
+
 int measure_outputs(const struct cell *c, const struct measure_options *o,
                     struct measure_outputs *out, struct error *e)
 {
     struct session s = {0};
-    json_t *reply = NULL;
     *out = (struct measure_outputs){0};
     int result = session_open(&s, c, o, e);
     if (!result)
         result = session_inputs(&s, 1, e);
-    if (!result) {
-        json_t *command =
-            json_pack("{s:s, s:i, s:I, s:I}", "op", "outputs", "set", 0, "offset",
-                      (json_int_t)s.tensor_bytes, "limit", OUTPUT_LIMIT_BYTES);
-        result = command ? session_call(&s, command, 0, &reply, e) : error_memory(e);
-    }
     if (!result)
-        result = take_outputs(&s, json_object_get(reply, "outputs"), out, e);
-    json_decref(reply);
+        result = session_outputs(&s, OUTPUT_LIMIT_BYTES, out, e);
     session_close(&s);
-    if (result)
-        measure_outputs_release(out);
     return result;
 }
 

@@ -76,7 +76,7 @@ int measure_prepare(struct cell *c, const struct measure_options *o, const char 
         .zoo = strcmp(c->form, "native") ? "" : c->model, .form = c->form, .runtime = c->runtime,
         .variant = c->variant, .library = c->library, .version = c->version,
         .provider = c->provider, .precision = c->precision, .inputs = inputs, .batch = c->batch,
-        .threads = c->threads,
+        .threads = c->threads, .timeout_ns = o->timeout_ns,
         .interrupted = watch->interrupted, .tell = watch->tell, .context = watch->context};
     if (!result)
         result = prepare_model(&r, &prepared, e);

@@ -6,6 +6,8 @@
 #include "measure/inputs.h"
 #include "worker/worker.h"
 
+struct measure_outputs;
+
 struct session {
     const struct cell *cell;
     const struct measure_options *options;
@@ -25,6 +27,9 @@ int session_inputs(struct session *s, int sets, struct error *e);
 int session_call(struct session *s, json_t *command, uint64_t extra_ns, json_t **reply,
                  struct error *e);
 void session_close(struct session *s);
+/* The outputs of one inference on input set 0, not timed; refused beyond the limit. */
+int session_outputs(struct session *s, uint64_t limit_bytes, struct measure_outputs *out,
+                    struct error *e);
 
 /* Reading replies strictly: a missing or wrong field is ERROR_FORMAT naming the field. */
 int reply_u64(json_t *reply, const char *name, uint64_t *out, struct error *e);

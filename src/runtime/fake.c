@@ -24,15 +24,22 @@ enum { WIDTH = 8, WRONG_ELEMENT = 7, EXIT_STATUS = 3 };
  * of the process; 0 is never. */
 struct script {
     int64_t latency_us, drift_us, slow_first_us, jitter_us, load_us;
-    int64_t crash_at_run, hang_at_run, kill_at_run, exit_at_run, fail_at_run;
+    int64_t crash_at_run, hang_at_run, kill_at_run, exit_at_run, fail_at_run, spoil_at_run;
+    int64_t moody_output; /* added to an output once more in each run */
+    int64_t grow_bytes;   /* of memory, kept in each run */
     int64_t allocate_in_run, write_in_run, int_input, log_bytes;
     int64_t int_high; /* the highest value that the integer input says it takes; 0: says nothing */
     int64_t device_bytes; /* memory on an accelerator that it does not have; -1: unknown */
     double wrong_output;
     char work[8];  /* none, sleep, burn */
     char oom[8];   /* "", load, run */
-    char crash[8]; /* segv, abort */
+    char crash[8]; /* segv, abort; stray: a write where no memory is */
     char log[256];
+};
+
+/* What grow_bytes makes. */
+struct kept {
+    struct kept *next;
 };
 
 struct fake {
@@ -46,6 +53,7 @@ struct fake {
     uint64_t random;
     int null_fd;
     double int_range[2];
+    struct kept *kept;
     json_t *settings;
 };
 
@@ -91,6 +99,9 @@ INTEGER(hang_at_run, 0, INT64_MAX)
 INTEGER(kill_at_run, 0, INT64_MAX)
 INTEGER(exit_at_run, 0, INT64_MAX)
 INTEGER(fail_at_run, 0, INT64_MAX)
+INTEGER(spoil_at_run, 0, INT64_MAX)
+INTEGER(moody_output, 0, 1000)
+INTEGER(grow_bytes, 0, 1 << 30)
 INTEGER(allocate_in_run, 0, 1)
 INTEGER(write_in_run, 0, 1)
 INTEGER(int_input, 0, 1)
@@ -99,7 +110,7 @@ INTEGER(log_bytes, 0, 1 << 20)
 INTEGER(device_bytes, -1, INT64_MAX)
 TEXT(work, " none sleep burn ")
 TEXT(oom, " load run ")
-TEXT(crash, " segv abort ")
+TEXT(crash, " segv abort stray ")
 TEXT(log, NULL)
 
 static int set_wrong_output(void *s, const char *name, const char *value, struct error *e)
@@ -114,7 +125,7 @@ static const struct adapter_option known[] = {
     OPTION(exit_at_run),  OPTION(fail_at_run),     OPTION(oom),           OPTION(wrong_output),
     OPTION(work),         OPTION(allocate_in_run), OPTION(write_in_run),  OPTION(int_input),
     OPTION(log),          OPTION(log_bytes),       OPTION(crash),         OPTION(device_bytes),
-    OPTION(int_high),
+    OPTION(int_high),     OPTION(spoil_at_run),    OPTION(moody_output),  OPTION(grow_bytes),
 };
 
 static void probe(struct adapter_probe *out)
@@ -141,6 +152,11 @@ static void unload(void *state)
         return;
     if (f->null_fd > 0)
         close(f->null_fd);
+    while (f->kept) {
+        struct kept *next = f->kept->next;
+        free(f->kept);
+        f->kept = next;
+    }
     json_decref(f->settings);
     free(f->y);
     free(f);
@@ -276,10 +292,18 @@ static void die_of(int signal_number)
     raise(signal_number);
 }
 
+static void write_astray(void)
+{
+    volatile uintptr_t nowhere = 16;
+    *(volatile char *)nowhere = 0;
+}
+
 static void misbehave(struct fake *f)
 {
     const struct script *s = &f->script;
     int64_t run = (int64_t)f->run;
+    if (run == s->crash_at_run && !strcmp(s->crash, "stray"))
+        write_astray();
     if (run == s->crash_at_run)
         die_of(!strcmp(s->crash, "abort") ? SIGABRT : SIGSEGV);
     if (run == s->kill_at_run)
@@ -293,8 +317,23 @@ static void misbehave(struct fake *f)
         fputs(line, stderr);
 }
 
+/* Kept until the end, in a list. */
+static void grow(struct fake *f, size_t bytes)
+{
+    struct kept *kept = malloc(sizeof *kept + bytes);
+    if (!kept)
+        return;
+    memset(kept, 1, sizeof *kept + bytes);
+    kept->next = f->kept;
+    f->kept = kept;
+}
+
 static int offend(struct fake *f, struct error *e)
 {
+    if ((int64_t)f->run == f->script.spoil_at_run)
+        *(volatile float *)(uintptr_t)f->x = 0;
+    if (f->script.grow_bytes)
+        grow(f, (size_t)f->script.grow_bytes);
     if (f->script.allocate_in_run) {
         void *volatile p = malloc(64);
         free(p);
@@ -310,6 +349,7 @@ static void compute(struct fake *f)
         f->y[i] = 2 * f->x[i] + 1;
     if (f->script.wrong_output != 0)
         f->y[WRONG_ELEMENT] += (float)f->script.wrong_output;
+    f->y[WRONG_ELEMENT] += (float)(f->script.moody_output * (int64_t)(f->run - 1));
 }
 
 static int run(void *state, struct error *e)

@@ -1,9 +1,11 @@
 #include "runtime/prepare.h"
 
 #include "base/buffer.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "runtime/folder.h"
+#include "runtime/pt_package.h"
 #include "runtime/python.h"
 #include "runtime/pytorch_shim.h"
 #include "runtime/scripts.h"
@@ -213,14 +215,21 @@ static json_t *list_items(const struct job *j)
     return list;
 }
 
+static int timeout_s(const struct prepare_request *r)
+{
+    uint64_t s = (r->timeout_ns + NS_PER_S - 1) / NS_PER_S;
+    return s < INT_MAX ? (int)s : INT_MAX;
+}
+
 static json_t *make_request(const struct job *j)
 {
     const struct prepare_request *r = j->r;
     json_t *request = json_pack(
-        "{s:i, s:s+, s:s, s:s, s:s, s:s, s:s, s:I, s:i, s:s+, s:o*}", "schema", 1, "model",
+        "{s:i, s:s+, s:s, s:s, s:s, s:s, s:s, s:I, s:i, s:i, s:s+, s:o*}", "schema", 1, "model",
         j->model, j->function, "format", r->format, "zoo", r->zoo, "form", r->form, "provider",
         r->provider, "precision", r->precision, "batch", (json_int_t)r->batch, "threads",
-        r->threads, "scratch", j->partial, "/scratch", "make", list_items(j));
+        r->threads, "timeout_s", timeout_s(r), "scratch", j->partial, "/scratch", "make",
+        list_items(j));
     json_t *inputs = r->inputs ? json_deep_copy(r->inputs) : json_array();
     if (request && json_object_set_new(request, "inputs", inputs)) {
         json_decref(request);
@@ -236,6 +245,10 @@ static int run_script(struct job *j, const char *script, struct error *e)
     json_t *request = make_request(j);
     int result = request ? python_run(&job, request, e) : error_memory(e);
     json_decref(request);
+    if (result == ERROR_CRASH && strstr(e->text, "signal 14")) { /* the script's own alarm */
+        error_set(e, ERROR_TIMEOUT, "reading the model took longer than %d s", timeout_s(j->r));
+        return error_hint(e, "does its Python ever come back? --timeout gives it longer");
+    }
     return result;
 }
 
@@ -251,11 +264,7 @@ static int check_made(const struct job *j, struct error *e)
         if (result)
             return result;
     }
-    json_t *note = python_result(j->partial);
-    int whole = note != NULL;
-    json_decref(note);
-    return whole ? 0
-                 : error_set(e, ERROR_FORMAT, "nothing tells what was made in '%s'", j->partial);
+    return 0;
 }
 
 /* What was only needed on the way; of files for people also the note. */
@@ -375,7 +384,9 @@ static int find_or_make(struct job *j, const char *script, struct prepared *out,
 {
     if (find_prepared(j, out))
         return 0;
-    int result = take_lock(j, e);
+    int result = strcmp(j->r->format, "exported") ? 0 : pt_package_verify(j->model, e);
+    if (!result)
+        result = take_lock(j, e);
     if (result || find_prepared(j, out)) /* by whoever held the lock */
         return result;
     tidy(j->root);

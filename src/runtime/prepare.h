@@ -40,6 +40,7 @@ struct prepare_request {
     json_t *inputs;          /* [{"name","type","shape"}] as far as known; borrowed */
     int64_t batch;           /* 0: the model's own */
     int threads;             /* that it will run with; compiled code is laid out for them. 0: any */
+    uint64_t timeout_ns;     /* for reading the model, whose Python may never come back; 0: none */
     int (*interrupted)(void);
     void (*tell)(void *context, const char *line); /* progress; NULL: nobody listens */
     void *context;

@@ -190,6 +190,9 @@ int(pt_api_error)(const struct pt_api *api, const char *extra, struct error *e, 
                  strstr(text, "out of memory");
     enum error_code code = memory ? ERROR_MEMORY : ERROR_UNSUPPORTED;
     error_set(e, code, "%s: %s", what, *text ? text : "PyTorch gives no reason");
+    if (strstr(text, "'CUDA' backend") || strstr(text, "support for cuda"))
+        error_hint(e, "the model's own code names the device cuda: trace or script it on the CPU, or "
+                   "take --provider cuda");
     buffer_release(&words);
     return code;
 }

@@ -11,7 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MEMBERS_MAX = 1 << 20, JSON_MAX_BYTES = 1 << 20, CHUNK = 1 << 20, MODEL_MAX = 64 };
+enum { MEMBERS_MAX = 1 << 20, JSON_MAX_BYTES = 1 << 20, CHUNK = 1 << 20, MODEL_MAX = 64,
+       UNPACKED_MAX_BYTES = 256 << 20 };
 
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x0010U
@@ -100,8 +101,7 @@ void pt_package_close(struct pt_package *p)
 
 /* --- members ---------------------------------------------------------------------------------- */
 
-/* PyTorch stores members as they are, so one that is larger than the file is a lie. */
-static int check_member(const struct pt_package *p, int64_t index, zip_stat_t *st, struct error *e)
+static int inspect(const struct pt_package *p, int64_t index, zip_stat_t *st, struct error *e)
 {
     const zip_uint64_t needed = ZIP_STAT_NAME | ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE |
                                 ZIP_STAT_COMP_METHOD | ZIP_STAT_ENCRYPTION_METHOD;
@@ -112,13 +112,25 @@ static int check_member(const struct pt_package *p, int64_t index, zip_stat_t *s
         return bad("a member has no name or size", e);
     if (st->encryption_method != ZIP_EM_NONE)
         return error_set(e, ERROR_UNSUPPORTED, "member '%.100s' is encrypted", st->name);
+    return 0;
+}
+
+static int too_large(const struct pt_package *p, const zip_stat_t *st, struct error *e)
+{
+    return error_set(e, ERROR_FORMAT, "member '%.100s' claims %llu bytes of a file of %llu",
+                     st->name, (unsigned long long)st->size, (unsigned long long)p->bytes);
+}
+
+/* PyTorch stores what wattle reads as it is, so a member that is larger than the file is a lie. */
+static int check_member(const struct pt_package *p, int64_t index, zip_stat_t *st, struct error *e)
+{
+    int code = inspect(p, index, st, e);
+    if (code)
+        return code;
     if (st->comp_method != ZIP_CM_STORE)
         return error_set(e, ERROR_UNSUPPORTED, "member '%.100s' is compressed, which PyTorch's "
                          "containers never are", st->name);
-    if (st->size != st->comp_size || st->size > p->bytes)
-        return error_set(e, ERROR_FORMAT, "member '%.100s' claims %llu bytes of a file of %llu",
-                         st->name, (unsigned long long)st->size, (unsigned long long)p->bytes);
-    return 0;
+    return st->size != st->comp_size || st->size > p->bytes ? too_large(p, st, e) : 0;
 }
 
 /* Each chunk goes to `take`; the checksum is looked at when the end is reached. */
@@ -209,6 +221,54 @@ static int take_file(void *target, const char *bytes, size_t size, struct error 
     }
     return 0;
 }
+
+/* --- all members ------------------------------------------------------------------------------ */
+
+static int take_nothing(void *target, const char *bytes, size_t size, struct error *e)
+{
+    (void)target;
+    (void)bytes;
+    (void)size;
+    (void)e;
+    return 0;
+}
+
+/* Of all members so far: stored ones fill the file together, and code, which is what PyTorch
+ * compresses, is small. */
+struct claims {
+    uint64_t stored, compressed;
+};
+
+static int verify_member(const struct pt_package *p, int64_t index, struct claims *c,
+                         struct error *e)
+{
+    zip_stat_t st;
+    int code = inspect(p, index, &st, e);
+    if (code)
+        return code;
+    int is_stored = st.comp_method == ZIP_CM_STORE;
+    uint64_t *sum = is_stored ? &c->stored : &c->compressed;
+    if (__builtin_add_overflow(*sum, st.size, sum) ||
+        *sum > (is_stored ? p->bytes : (uint64_t)UNPACKED_MAX_BYTES))
+        return too_large(p, &st, e);
+    return read_member(p, index, &st, take_nothing, NULL, e);
+}
+
+int pt_package_verify(const char *path, struct error *e)
+{
+    struct pt_package p = {0};
+    struct claims claims = {0};
+    int code = open_file(&p, path, e);
+    zip_int64_t count = code ? 0 : zip_get_num_entries(p.archive, 0);
+    if (count > MEMBERS_MAX)
+        code = bad("it has more than a million members", e);
+    for (zip_int64_t i = 0; !code && i < count; i++)
+        code = verify_member(&p, i, &claims, e);
+    pt_package_close(&p);
+    return code ? error_context(e, "model '%.200s'", path) : 0;
+}
+
+/* --- files in memory -------------------------------------------------------------------------- */
 
 /* Kernels before 6.3 do not know the second flag; some later ones want it. */
 static int open_memory(void)

@@ -27,6 +27,11 @@ struct pt_members {
     int kernels;          /* *.cubin beside the program */
 };
 
+/* PyTorch believes what a container says: that a member is as long as it claims, and its bytes as they
+ * were written. So every member is read here first, which takes as long as the file is large:
+ * ERROR_FORMAT when one is cut, damaged, or claims more than the file can hold. */
+int pt_package_verify(const char *path, struct error *e);
+
 int pt_package_open(struct pt_package *p, const char *path, struct error *e);
 void pt_package_close(struct pt_package *p); /* {0} is fine */
 

@@ -76,13 +76,28 @@ static int explain(const struct python_job *j, struct command_output *out, struc
             error_hint(e, "%s", python_word(result, "hint"));
     } else if (strstr(e->text, "signal 9")) {
         error_hint(e, "most likely memory ran out; close other programs or take a smaller batch");
-    } else if (*words) {
+    } else {
         char how[200];
         snprintf(how, sizeof how, "%s", e->text);
-        error_set(e, ERROR_CRASH, "%s; its last words: %.250s", how, words);
+        if (*words)
+            error_set(e, ERROR_CRASH, "%s; its last words: %.250s", how, words);
+        error_hint(e, "most likely by code of the model, or of an extension that it loads");
     }
     json_decref(result);
     return (int)e->code;
+}
+
+/* Code of the model that ends the process leaves no trace but this. */
+static int check_result(const struct python_job *j, const char *python, struct command_output *out,
+                        struct error *e)
+{
+    json_t *result = python_result(j->folder);
+    if (result) {
+        json_decref(result);
+        return 0;
+    }
+    error_set(e, ERROR_CRASH, "%.200s ended with exit status 0 before its work was done", python);
+    return explain(j, out, e);
 }
 
 static int fill(json_t *request, const char *folder, const char *site, struct error *e)
@@ -111,5 +126,5 @@ int python_run(const struct python_job *j, json_t *request, struct error *e)
      * beside the scripts. */
     const char *const argv[] = {python, "-I", "-B", j->script, path, NULL};
     result = command_run_locked(argv, &options, j->lock > 0 ? j->lock : -1, &out, e);
-    return result ? explain(j, &out, e) : 0;
+    return result ? explain(j, &out, e) : check_result(j, python, &out, e);
 }

@@ -75,13 +75,16 @@ static int environment(const struct adapter_request *r, struct adapter_environme
     return !code && is_python(r) ? set_python(r, out->variables, e) : code;
 }
 
-/* The shim is compiled here at the latest, so that no load is timed with a compiler in it. */
+/* The shim is compiled here at the latest, so that no load is timed with a compiler in it. Nor with a
+ * look through the whole file. */
 static int command(const struct adapter_request *r, struct adapter_command *out, struct error *e)
 {
     char path[PATH_MAX];
     out->count = 0;
-    if (is_script(r))
-        return pytorch_shim(r->library, path, NULL, NULL, NULL, e);
+    if (is_script(r)) {
+        int code = pt_package_verify(r->model, e);
+        return code ? code : pytorch_shim(r->library, path, NULL, NULL, NULL, e);
+    }
     if (!is_python(r))
         return 0;
     int code = found_python(r->library, out->arguments[0], path, e);

@@ -182,16 +182,20 @@ static enum error_code code_named(const char *name)
     return ERROR_IO; /* a failure of a kind we do not know is still one */
 }
 
-static void copy_text(json_t *json, char *out, size_t size)
+/* Foreign text, cut to fit, as a part of a message. */
+static void one_line(const char *text, size_t size, char *out)
 {
-    const char *text = json_string_value(json);
-    size_t n = text ? strlen(text) : 0;
-    if (n >= size)
-        n = size - 1;
-    printable(text ? text : "", n, out);
+    size_t n = strlen(text);
+    printable(text, n < size ? n : size - 1, out);
     for (char *p = out; *p; p++)
         if (*p == '\n' || *p == '\t')
             *p = ' ';
+}
+
+static void copy_text(json_t *json, char *out, size_t size)
+{
+    const char *text = json_string_value(json);
+    one_line(text ? text : "", size, out);
 }
 
 static int refused(json_t *reply, const char *op, struct error *e)
@@ -225,13 +229,14 @@ static const char *wrong_state(json_t *reply, const char *op)
 static int judge(struct worker *w, json_t *reply, json_t **out, struct error *e)
 {
     json_t *ok = json_object_get(reply, "ok");
-    char op[WORKER_OP_MAX];
+    char op[WORKER_OP_MAX], what[64 + sizeof w->not_json];
     memcpy(op, w->op, sizeof op);
     w->op[0] = '\0';
+    snprintf(what, sizeof what, "a reply that is not JSON (%s)", w->not_json);
     int code;
     const char *wrong;
     if (!json_is_boolean(ok))
-        code = violation(w, e, reply ? "a reply without \"ok\"" : "a reply that is not JSON");
+        code = violation(w, e, reply ? "a reply without \"ok\"" : what);
     else if (json_is_false(ok))
         code = refused(reply, op, e);
     else if ((wrong = wrong_state(reply, op)))
@@ -254,7 +259,10 @@ static int take_line(struct worker *w, json_t **reply)
     if (!end)
         return 0;
     size_t size = (size_t)(end - w->line.data);
-    *reply = json_loadb(w->line.data, size, JSON_REJECT_DUPLICATES, NULL);
+    json_error_t why;
+    *reply = json_loadb(w->line.data, size, JSON_REJECT_DUPLICATES, &why);
+    one_line(*reply ? "not an object" : why.text[0] ? why.text : "no memory to read it",
+             sizeof w->not_json, w->not_json);
     if (*reply && !json_is_object(*reply)) {
         json_decref(*reply);
         *reply = NULL;

@@ -50,6 +50,10 @@ int child_map_ring(struct child *c, struct error *e);
 void child_find_hook(struct child *c);
 void child_release_data(struct child *c);
 
+/* child_fault.c: from now on a write to these bytes is a refusal, then the end of the process; 0
+ * bytes: none are inputs any more. */
+void child_guard_inputs(const uint8_t *inputs, size_t bytes);
+
 /* Sets a member of the reply, taking the value's reference (NULL is out of memory). */
 int child_put(json_t *reply, const char *name, json_t *value, struct error *e);
 

@@ -111,11 +111,13 @@ int child_inputs(struct child *c, json_t *command, json_t *reply, struct error *
     c->inputs_end = bytes;
     c->data = data;
     c->sets = (uint64_t)l.sets;
+    child_guard_inputs(tensors, bytes);
     return bind_each_set(c, e);
 }
 
 void child_release_data(struct child *c)
 {
+    child_guard_inputs(NULL, 0);
     if (c->tensors)
         munmap(c->tensors, c->tensor_bytes);
     free(c->data);

@@ -26,6 +26,7 @@ struct worker {
     json_t *environment;
     uint64_t stop_timeout_ns;
     struct buffer line;       /* bytes of replies not yet taken */
+    char not_json[JSON_ERROR_TEXT_LENGTH]; /* what was wrong with the last line */
     char op[WORKER_OP_MAX];   /* the command that is not answered yet, "" if none */
     char log_bytes[WORKER_LOG_MAX];
     size_t log_size;

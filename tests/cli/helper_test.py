@@ -215,9 +215,39 @@ wattle_worker.run(load, infer)
                 ("return {'settings': {'a': '\\udc80'}}", "crash", "surrogates"),
                 ("return {'settings': {'a': '\\0'}}", "format", "zero character"),
                 ("raise ValueError('a\\0\\udc80')", "crash", "ValueError: a ?"),
+                ("raise SystemExit(3)", "crash", "SystemExit: 3"),
                 ("return {'settings': {'a': 'b' * (1 << 20)}}", "memory", "bytes long")):
             w = self.start(f"def load(): {body}\nwattle_worker.run(load, lambda inputs: None)\n")
             self.refused(w.loaded, code, text)
+
+    def test_stdout_that_is_closed(self):
+        w = self.start("""
+import sys
+def load():
+    sys.stdout.close()
+    return {}
+wattle_worker.run(load, lambda inputs: sys.exit("enough"))
+""")
+        self.assertTrue(w.loaded["ok"])
+        w.give()
+        self.refused(w.ask("first"), "crash", "'first' raised SystemExit: enough")
+
+    def test_much_that_is_printed(self):
+        """More than a pipe takes, around each answer and on both descriptors."""
+        w = self.start("""
+import os, sys
+def load():
+    return {"outputs": [("y", "float32", [1])]}
+def infer(inputs):
+    for i in range(2000):
+        print('{"ok": true, "first_ns": 1}')
+        os.write(2, b'{"ok": false}' * 20)
+    return [1.0]
+wattle_worker.run(load, infer)
+""")
+        w.give()
+        self.assertGreater(w.ask("first")["first_ns"], 1)
+        self.assertEqual(w.outputs()[0][:3], ("y", "float32", [1]))
 
     def test_outputs_that_are_not_as_told(self):
         for result, text in (("[1.0] * 3", "shape [3]"), ("array.array('d', [1, 2])", "is float64"),

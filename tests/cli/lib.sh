@@ -44,6 +44,18 @@ torch_python() {
     done
     return 1
 }
+# The examples and the helper, in $dir, which becomes the current folder.
+take_examples() {
+    cp "$root"/examples/* "$dir"
+    cd "$dir" || exit 1
+    "$wattle" worker --python-helper >wattle_worker.py || fail "no Python helper"
+}
+# passes COMMAND: every rule of the worker protocol holds.
+passes() {
+    expect 0 "$wattle" worker --check "$1"
+    in_out ", 0 wrong"
+    ! grep -q '^WRONG' "$dir/out" || fail "$1 is wrong"
+}
 # No worker of this test, which a worker's WATTLE_HOME tells, is left after a moment.
 nothing_runs() {
     local p

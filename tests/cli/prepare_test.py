@@ -188,6 +188,28 @@ def test_fixed_inputs():
           "inputs that are given")
 
 
+def test_wrong_examples():
+    for body, code, text in (
+            ("example_inputs = 3", "unsupported", "not a callable"),
+            ("def example_inputs(): return None", "usage", "returns a NoneType, not a tuple"),
+            ("def example_inputs(): return 'x'", "usage", "returns a str, not a tuple"),
+            ("def example_inputs(): return (2,)", "usage", "'x' is a int, not a tensor"),
+            ("def example_inputs(): return [[torch.ones(1)]]", "usage", "'x' is a list, not a"),
+            ("def example_inputs(): return ()", "unsupported", "missing 1 required"),
+            ("def example_inputs(): return {'z': torch.ones(1)}", "unsupported", "argument 'z'"),
+            ("def example_inputs(a, b): return torch.ones(1)", "unsupported", "missing 1 required"),
+            ("def example_inputs(): return torch.ones(1, dtype=torch.complex64)", "unsupported",
+             "complex64, which is not measured"),
+            ("def example_inputs(): return torch.quantize_per_tensor(torch.ones(1), 1., 0, "
+             "torch.quint8)", "unsupported", "quint8, which is not measured"),
+            ("def example_inputs(): raise ValueError('no data')", "unsupported",
+             "examples.py:5: ValueError: no data")):
+        path = write("examples.py", "import torch\nclass Net(torch.nn.Module):\n"
+                                    "    def forward(self, x): return x + 1\n"
+                                    f"def make(): return Net()\n{body}\n")
+        refused(make("module", f"{path}:make"), code, text)
+
+
 def line(path, text):
     with open(path, encoding="utf-8") as file:
         return 1 + next(i for i, words in enumerate(file) if text in words)
@@ -303,6 +325,7 @@ def main():
     test_exported_program(path)
     test_refusals(path)
     test_fixed_inputs()
+    test_wrong_examples()
     test_ranges_of_examples()
     test_weights_of_the_zoo()
     test_differences()

@@ -4,6 +4,7 @@ import shutil
 import struct
 import sys
 import tempfile
+import timeit
 import unittest
 
 import helper_test
@@ -15,6 +16,9 @@ sys.path.insert(0, {helper_test.HELPER!r})
 import pytorch_worker
 pytorch_worker.main()
 """
+LOGGED = START.replace("pytorch_worker.main()",
+                       "import torch._logging\ntorch._logging.set_logs(recompiles=True)\n"
+                       "pytorch_worker.main()")
 MODEL = """
 import torch
 
@@ -57,8 +61,8 @@ class PytorchTest(unittest.TestCase):
     def tearDownClass(cls):
         shutil.rmtree(cls.folder)
 
-    def start(self):
-        w = helper_test.Worker(START)
+    def start(self, script=START):
+        w = helper_test.Worker(script)
         self.addCleanup(w.close)
         self.assertTrue(w.ask("hello", protocol=1)["ok"])
         return w
@@ -100,7 +104,8 @@ class PytorchTest(unittest.TestCase):
                          [("image", "float32", [2, 3, 8, 8]), ("word", "int64", [2])])
         self.assertEqual(reply["version"], torch.__version__)
         wanted = {"threads": 1, "inter_op_threads": 1, "gradients": False, "inference_mode": True,
-                  "denormals": "kept", "memory_format": "channels_last", "variant": "eager"}
+                  "denormals": "kept", "memory_format": "channels_last", "variant": "eager",
+                  "gc": "frozen in the window"}
         self.assertEqual({key: reply["settings"][key] for key in wanted}, wanted)
         outputs = self.results(w)
         self.assertEqual([o[:3] for o in outputs],
@@ -140,14 +145,18 @@ class PytorchTest(unittest.TestCase):
 
     @unittest.skipUnless(shutil.which("g++"), "no g++")
     def test_compile(self):
-        w = self.start()
+        w = self.start(LOGGED)
         reply = self.load(w, variant="compile", options={"mode": "default", "freezing": "on"})
         self.assertTrue(reply["ok"], reply)
         settings = reply["settings"]
         self.assertEqual((settings["compile_mode"], settings["freezing"]), ("default", "on"))
         self.assertGreaterEqual(settings["graphs"], 1)
         self.assertGreater(settings["compile_s"], 0)
+        self.assertIn(settings["compile_cache"], ("hit", "miss"))
         self.check_values(self.results(w))
+        self.assertTrue(w.ask("window", min_runs=5, max_ns=10**11)["ok"])
+        self.assertEqual(w.ask("go")["runs"], 5)
+        self.assertNotIn("Recompiling", w.words()) # all of it was done by load
         self.refused(w.ask("load"), "usage", "already")
         with open(self.file, encoding="ascii") as file:
             text = file.read().replace("def forward(self, image", "@torch.compiler.disable\n"
@@ -157,6 +166,26 @@ class PytorchTest(unittest.TestCase):
             file.write(text)
         self.refused(self.load(self.start(), variant="compile", model=f"{path}:make_model"),
                      "unsupported", "nothing in this model")
+
+    def test_what_the_worker_adds_to_a_call(self):
+        """It is a part of every latency, beside the two readings of the clock."""
+        import pytorch_module
+        import pytorch_worker
+        import torch
+
+        tensor, cpu = torch.zeros(1), torch.device("cpu")
+        module = torch.nn.Identity().eval()
+        built = pytorch_module.Built(module, (tensor,), [], [], "", "", [])
+        model = pytorch_worker.Model()
+        model.replicas = [pytorch_worker.Replica(built, cpu, 1)]
+
+        def fastest_s(call):
+            return min(timeit.repeat(call, number=500, repeat=20)) / 500
+
+        parts = [[tensor]]
+        added_s = fastest_s(lambda: model.infer_one(parts)) - fastest_s(lambda: module(tensor))
+        print(f"{added_s * 1e6:.2f} us are added to a call", file=sys.stderr)
+        self.assertLess(added_s, 5e-6)
 
     def test_devices_share_a_batch(self):
         """Two CPUs in place of GPUs: what is split, and joined again."""

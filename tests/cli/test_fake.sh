@@ -63,6 +63,28 @@ json "$dir/w2.json" '[.cells[] | {(.provider): .agreement.ok}] | add
 json "$dir/w2.json" '[.cells[] | select(.provider == "broken") | .blocks | length] == [1]' # not tried again
 [ "$(grep -c 'broken failed' "$dir/err")" -eq 1 ] || fail "a refused model is reported more than once"
 
+# A model that is refused in its first run is not tried in every block.
+expect 3 fake --provider-option fail_at_run=1 --blocks 3 --store "$dir/n.db"
+[ "$(grep -c 'run 1 failed' "$dir/err")" -eq 1 ] || fail "tried more than once"
+expect 3 fake --provider-option spoil_at_run=1 --blocks 3 --store "$dir/n.db" --json "$dir/n.json"
+in_err "the model writes to its inputs"; in_err "hint: let it work on a copy"
+json "$dir/n.json" '[.cells[0].blocks[].error.code] == ["mismatch"]'
+
+# A crash says at least what to try.
+expect 3 fake --provider-option crash_at_run=1 --provider-option crash=stray --store "$dir/n.db"
+in_err "signal 11"; in_err "hint: code of the runtime or of the model ended the process"
+
+# Outputs that are others in each run, and memory that grows, are no error, but are told.
+note() { jq -r '.cells[0].reasons[]' "$dir/n.json" | grep -q -- "$1"; }
+noted() { fake --store "$dir/n.db" --json "$dir/n.json" "$@"; }
+expect 0 noted --provider-option moody_output=1
+note 'different outputs, first in y\[0,7\]' || fail "no note of outputs that differ"
+in_out "different outputs"
+expect 0 noted --provider-option grow_bytes=20000000
+note 'memory grew by [0-9]* MB' || fail "no note of memory that grows"
+expect 0 noted
+! note 'different outputs' && ! note 'memory grew' || fail "a note without a reason"
+
 # What is written holds to the published schema.
 "$here/validate_json.py" "$root/docs/wattle-1.schema.json" "$dir"/[abw].json >"$dir/out" 2>"$dir/err" ||
     [ $? -eq 77 ] || fail "not wattle/1"

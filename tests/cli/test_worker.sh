@@ -1,32 +1,17 @@
 #!/usr/bin/env bash
-# Workers of other people: the examples keep to the protocol; who does not is told what is wrong.
+# Workers of other people: the examples keep to the protocol; who does not is told what is wrong. The
+# examples that need a package of Python are in test_worker_numpy.sh and test_worker_pytorch.sh.
 . "$(dirname "$0")/lib.sh"
-cp "$root"/examples/* "$dir"
-cd "$dir" || exit 1
-"$wattle" worker --python-helper >wattle_worker.py || fail "no Python helper"
+take_examples
 cmp -s wattle_worker.py "$root/tools/python/wattle_worker.py" || fail "not the helper"
 gcc -std=c17 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -I"$root/include" -o worker worker.c ||
     fail "the C example"
 
-# passes COMMAND: every rule holds.
-passes() {
-    expect 0 "$wattle" worker --check "$1"
-    in_out ", 0 wrong"
-    ! grep -q '^WRONG' out || fail "$1 is wrong"
-}
 passes 'sh shell.sh'
 passes './worker'
 passes './worker 2000'
 us=$(sed -nE 's/^note   a run takes ([0-9]+)[.0-9]* us.*/\1/p' out)
 [ "$us" -ge 2000 ] && [ "$us" -lt 50000 ] || fail "a run that sleeps 2 ms takes $us us"
-skips=
-for python in python3 /usr/bin/python3; do
-    "$python" -c 'import numpy' 2>/dev/null && break
-    python=
-done
-if [ -n "$python" ]; then passes "$python python_numpy.py"; else skips="no python3 with numpy"; fi
-use_installed
-if torch=$(torch_python); then passes "$torch pytorch_eager.py"; else skips="no pytorch"; fi
 
 # The numbers of a whole run: a sleep of 2 ms is one, takes hardly any CPU time, and batches work.
 expect 0 "$wattle" run --worker './worker 2000' -b 2 --blocks 1 --duration 200ms --warmup 50ms -t 1 \
@@ -44,12 +29,6 @@ expect 0 "$wattle" run --worker 'sh told.sh' --blocks 1 --duration 100ms --warmu
     --sysroot "$quiet"
 jq -c keys load.json >measured
 cmp checked measured >out || fail "the checker's load has other fields than a measurement's"
-if [ -n "$python" ]; then
-    expect 0 "$wattle" run --worker "$python python_numpy.py" -b 1,3 --blocks 1 --duration 200ms \
-        --warmup 50ms -t 1 --sysroot "$quiet" --json "$dir/run.json"
-    json "$dir/run.json" '[.cells[].settings.gc] == ["frozen in the window", "frozen in the window"]'
-    json "$dir/run.json" '[.cells[].batch] | sort == [1, 3]'
-fi
 
 # The helper's own part of a run: a few microseconds at most, also where the machine is busy.
 cat >empty.py <<'P'
@@ -108,6 +87,26 @@ broken '"state":"ready"' '"state":"set"' -- 'lacks "state":"ready"'
 broken "'{\"ok\":true}' ;;" "'{\"ok\":true}'; reply 1 ;;" -- 'worker broke the protocol'
 broken '"outputs":[]}' '"outputs":[]' -- 'a reply that is not JSON'
 broken "$first" 'head -c 1100000 /dev/zero >&4' -- 'longer than 1 MiB'
+# An output whose length, place or size is not what its shape says, however large the numbers are.
+y='{\"name\":\"y\",\"type\":\"float32\",\"shape\":[2]' told='{"name":"y","type":"float32","shape":[2]}'
+output() { # MEMBERS TEXT
+    broken "$loaded" "\"settings\":{},\"inputs\":[],\"outputs\":[$told]" \
+        "reply '{\"ok\":true,\"outputs\":[]}'" "reply \"{\\\"ok\\\":true,\\\"outputs\\\":[$y,$1}]}\"" -- "$2"
+}
+output '\"offset\":0,\"bytes\":7' "'y' of 7 bytes, its shape takes 8"
+output '\"offset\":9223372036854775744,\"bytes\":8' "'y' at 9223372036854775744, free from 0 to 4294967296"
+output '\"offset\":64,\"bytes\":9223372036854775807' "'y' of 9223372036854775807 bytes, its shape takes 8"
+output '\"offset\":4294967232,\"bytes\":8' 'ends at 4294967240, the file at'
+broken "$loaded" '"settings":{},"inputs":[{"name":"x","type":"bool","shape":[9007199254740993,4096]}],"outputs":[]' \
+    -- "'x' has no shape"
+broken "$first" 'reply "{\"ok\":true,\"first_ns\":9223372036854775807}"' -- 'came 9223372036.854776 s'
+broken "$first" 'reply "{\"ok\":true,\"first_ns\":99999999999999999999}"' -- 'not JSON (too big integer'
+broken "$first" 'printf "{\"ok\":true,\"first_ns\":1,\"x\":\"\377\"}\n" >&4' -- 'not JSON (unable to decode byte 0xff'
+broken "$first" 'printf "\0\0\n" >&4' -- 'not JSON ('
+broken "$first" 'exec 4>&-; sleep 60' -- 'it closed its reply pipe'
+broken "$first" 'printf "{\"ok\":true" >&4; exit 0' -- "during 'first': exit status 0"
+broken '"ok":true,"protocol":1' '"ok":true,"protocol":1e0' -- 'lacks "protocol":1'
+broken '\"runs\":$runs,\"wall_ns\"' '\"runs\":-1,\"wall_ns\"' -- 'latencies_ns is not an array'
 broken "$first" ':' -- "did not answer 'first' within 1 s"
 broken "$first" 'echo oh dear >&2; kill -9 $$' -- 'signal 9' 'oh dear'
 broken 'infer || return 1' 'false || return 1' -- 'it refused (io): gzip failed'
@@ -138,5 +137,3 @@ kill -INT "$pid"
 wait "$pid"
 [ $? -eq 130 ] || fail "an interrupt does not end the check"
 no_worker
-
-[ -z "$skips" ] || { echo "$skips: its example was not run"; exit 77; }

@@ -24,6 +24,13 @@ expect 2 "$wattle" run fake -r fake -t 100000
 in_err "threads 100000 is outside"; in_err "this process may use"
 expect 2 "$wattle" run fake -r fake --provider gpu
 in_err "runtime fake 1 has no provider 'gpu'"
+expect 2 "$wattle" run fake -r fake -d 0
+in_err "fake:cpu takes no device '0'"; in_err "name one with --provider"
+expect 2 "$wattle" run fake -r fake -d wrong:3
+in_err "fake:cpu takes no device 'wrong:3'"; in_err "hint: --provider wrong -d 3"
+expect 2 "$wattle" run fake -r fake -d cpu,wrong
+in_err "takes no device 'cpu'"; in_err "hint: --provider cpu"
+[ "$(wc -l <"$dir/err")" -eq 2 ] || fail "not one line and a hint"
 expect 2 "$wattle" run fake -r fake --precision int3
 in_err "precision 'int3'"
 expect 2 "$wattle" run fake -r fake --duration ten

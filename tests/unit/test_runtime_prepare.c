@@ -110,8 +110,8 @@ static struct prepare_request request(const char *variant)
     return (struct prepare_request){
         .model = model, .format = "onnx", .sha256 = "", .zoo = "", .form = "converted",
         .runtime = "pytorch", .variant = variant, .library = library, .version = "2.13.0",
-        .provider = "cpu", .precision = "f32", .batch = 1, .interrupted = interrupted,
-        .tell = tell};
+        .provider = "cpu", .precision = "f32", .batch = 1, .timeout_ns = 1500000000,
+        .interrupted = interrupted, .tell = tell};
 }
 
 static int prepare(const char *variant)
@@ -369,8 +369,14 @@ static void test_the_script_cannot_say_why(void **state)
           "");
     fails("kill -9 $$\n", ERROR_CRASH, "signal 9", "memory");
     fails("echo 'not JSON' >\"$result\"; echo oh; exit 1\n", ERROR_CRASH, "oh", "");
-    fails("echo '[]' >\"$result\"; exit 0\n", ERROR_IO, "was not made", "");
-    fails("for p in $paths; do echo x >\"$p\"; done\n", ERROR_FORMAT, "nothing tells", "");
+    fails("echo '[]' >\"$result\"; exit 0\n", ERROR_CRASH, "before its work was done",
+          "code of the model");
+    fails("for p in $paths; do echo x >\"$p\"; done\n", ERROR_CRASH,
+          "exit status 0 before its work was done; its last words: step one", "code of the model");
+    fails("echo '{}' >\"$result\"; exit 0\n", ERROR_IO, "was not made", "");
+    fails("kill -SEGV $$\n", ERROR_CRASH, "signal 11", "code of the model");
+    fails("grep -q '\"timeout_s\": 2,' request && kill -ALRM $$\n", ERROR_TIMEOUT,
+          "took longer than 2 s", "--timeout");
 }
 
 static void test_no_python(void **state)

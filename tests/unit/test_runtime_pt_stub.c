@@ -5,6 +5,7 @@
 #include "runtime/adapters.h"
 #include "runtime/pt_api.h"
 #include "runtime/pt_isa.h"
+#include "runtime/pt_package.h"
 #include "runtime/pytorch_shim.h"
 
 #include "pt_fake.h"
@@ -736,6 +737,66 @@ static void compressed_or_encrypted(void **context)
     }
 }
 
+static void verify_is(int code, const char *part)
+{
+    err = (struct error){0};
+    if (pt_package_verify(pt_path, &err) != code || !strstr(err.text, part))
+        fail_msg("not %d with '%s': %s", code, part, err.text);
+}
+
+static unsigned char *find_bytes(unsigned char *bytes, size_t size, const char *text)
+{
+    unsigned char *at = memmem(bytes, size, text, strlen(text));
+    assert_non_null(at);
+    return at;
+}
+
+/* TorchScript's containers are read by PyTorch itself, which looks at no checksum and believes
+ * every size; its code is compressed. */
+static void whole_containers(void **context)
+{
+    (void)context;
+    char code[4000];
+    memset(code, 'a', sizeof code - 1);
+    code[sizeof code - 1] = '\0';
+    const struct pt_member members[] = {{"p/code/x.py", code, NULL}, {"p/data/0", "weights", NULL},
+                                        {NULL, NULL, NULL}};
+    size_t size;
+    int why;
+    assert_int_equal(pt_write(pt_path, members), 0);
+    zip_t *z = zip_open(pt_path, 0, &why);
+    assert_non_null(z);
+    assert_int_equal(zip_set_file_compression(z, 0, ZIP_CM_DEFLATE, 9), 0);
+    assert_int_equal(zip_close(z), 0);
+    verify_is(0, "");
+    unsigned char *bytes = slurp(pt_path, &size);
+    assert_true(size < sizeof code);
+    unsigned char *weights = find_bytes(bytes, size, "weights");
+    weights[0] ^= 1;
+    spill(pt_path, bytes, size);
+    verify_is(ERROR_FORMAT, "member 'p/data/0'");
+    weights[0] ^= 1;
+    unsigned char *e = entry_of(bytes, size, "p/code/x.py");
+    e[24 + 3] = 0x70; /* it would unpack to 1.8 GB */
+    spill(pt_path, bytes, size);
+    verify_is(ERROR_FORMAT, "claims 18");
+    e[24 + 3] = 0;
+    e = entry_of(bytes, size, "p/data/0");
+    e[20 + 1] = e[24 + 1] = 0x70;
+    spill(pt_path, bytes, size);
+    verify_is(ERROR_FORMAT, "p/data/0");
+    spill(pt_path, bytes, size / 2);
+    verify_is(ERROR_FORMAT, "not a sound container");
+    free(bytes);
+
+    struct trip t;
+    struct adapter_command *command = calloc(1, sizeof *command);
+    prepare(&t);
+    t.request.variant = "torchscript";
+    assert_int_equal(adapter_pytorch.command(&t.request, command, &err), ERROR_FORMAT);
+    free(command);
+}
+
 static void weights_apart(void **context)
 {
     (void)context;
@@ -1124,6 +1185,7 @@ int main(void)
         cmocka_unit_test(cut_and_changed),
         cmocka_unit_test(sizes_that_lie),
         cmocka_unit_test(compressed_or_encrypted),
+        cmocka_unit_test(whole_containers),
         cmocka_unit_test(weights_apart),
         cmocka_unit_test(program_without_functions),
         cmocka_unit_test(code_is_followed),

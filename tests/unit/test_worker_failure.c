@@ -186,9 +186,12 @@ static void garbage(void **context)
 #define THEN_SLEEP "; sleep 60"
     answer_is("echo nonsense >&4" THEN_SLEEP, "first", ERROR_FORMAT, "not JSON");
     answer_is("echo >&4" THEN_SLEEP, "first", ERROR_FORMAT, "not JSON");
-    answer_is("echo '[true]' >&4" THEN_SLEEP, "first", ERROR_FORMAT, "not JSON");
+    answer_is("echo '[true]' >&4" THEN_SLEEP, "first", ERROR_FORMAT, "not JSON (not an object)");
     answer_is("echo '{\"ok\":true,\"ok\":false}' >&4" THEN_SLEEP, "first", ERROR_FORMAT, "JSON");
-    answer_is("printf '{\"ok\":true,\"x\":\"\\377\"}\\n' >&4" THEN_SLEEP, "first", ERROR_FORMAT, "JSON");
+    answer_is("printf '{\"ok\":true,\"x\":\"\\377\"}\\n' >&4" THEN_SLEEP, "first", ERROR_FORMAT,
+              "JSON (unable to decode byte 0xff");
+    answer_is("echo '{\"ok\":true,\"first_ns\":99999999999999999999}' >&4" THEN_SLEEP, "first",
+              ERROR_FORMAT, "JSON (too big integer");
     answer_is("printf '\\0\\0\\0\\n' >&4" THEN_SLEEP, "first", ERROR_FORMAT, "JSON");
     answer_is("echo '{}' >&4" THEN_SLEEP, "first", ERROR_FORMAT, "\"ok\"");
     answer_is("echo '{\"ok\":1}' >&4" THEN_SLEEP, "first", ERROR_FORMAT, "\"ok\"");
@@ -240,6 +243,48 @@ static void unasked_reply(void **context)
     json_t *reply;
     assert_code(worker_call(w, op("first"), PATIENCE_NS, &reply, &err), ERROR_FORMAT);
     assert_in(err.text, "not asked for");
+    assert_gone(w);
+}
+
+/* Inputs cannot be written. Who tries is told so, where else there would be a signal and no more. */
+static void inputs_that_are_written_to(void **context)
+{
+    (void)context;
+    struct worker *w = start_fake(script("spoil_at_run", "1"), NULL, 0);
+    json_t *reply;
+    assert_code(worker_call(w, op("first"), PATIENCE_NS, &reply, &err), ERROR_MISMATCH);
+    assert_in(err.text, "the model writes to its inputs");
+    assert_in(err.hint, "copy");
+    assert_gone(w);
+    w = start_fake(script("spoil_at_run", "7"), NULL, 0);
+    assert_int_equal(fail_in_window(w, PATIENCE_NS, ERROR_MISMATCH).status, 1);
+    assert_gone(w);
+}
+
+/* A write elsewhere is the crash that it would be without the watch on inputs. */
+static void stray_writes(void **context)
+{
+    (void)context;
+    struct worker *w = start_fake(json_pack("{s:s,s:s,s:s}", "work", "none", "crash", "stray",
+                                            "crash_at_run", "7"), NULL, 0);
+    struct worker_exit end = fail_in_window(w, PATIENCE_NS, ERROR_CRASH);
+#ifndef __SANITIZE_ADDRESS__
+    assert_int_equal(end.signal, SIGSEGV);
+#endif
+    (void)end;
+    assert_gone(w);
+}
+
+/* Also one that another process sends. */
+static void sent_fault(void **context)
+{
+    (void)context;
+    struct worker *w = start_fake(script("hang_at_run", "1"), NULL, 0);
+    json_t *reply;
+    assert_ok(worker_send(w, op("first"), &err));
+    usleep(50000);
+    kill(worker_pid(w), SIGSEGV);
+    assert_code(worker_receive(w, PATIENCE_NS, 0, NULL, NULL, &reply, &err), ERROR_CRASH);
     assert_gone(w);
 }
 
@@ -366,6 +411,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(refusals),
         cmocka_unit_test(unasked_reply),
         cmocka_unit_test(ended_before_the_command),
+        cmocka_unit_test(inputs_that_are_written_to),
+        cmocka_unit_test(stray_writes),
+        cmocka_unit_test(sent_fault),
         cmocka_unit_test(chatty_log),
         cmocka_unit_test(printable_text),
         cmocka_unit_test(stubborn_worker_is_killed),

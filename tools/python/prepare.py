@@ -3,7 +3,8 @@
 The request has, beside what pytorch_module.py reads of it: "make", [{"what", "path"}] with "aoti"
 (compiled for this CPU), "aoti-portable" (for any of its kind with AVX2), "torchscript", "exported"
 or "module" (a description that build_module takes); "result", the path of what is to be told;
-"scratch", a folder for what is needed on the way; "site", a folder of packages to look in, or "".
+"scratch", a folder for what is needed on the way; "site", a folder of packages to look in, or "";
+"timeout_s", after which reading the model is ended by SIGALRM, or 0.
 Progress goes to stdout, a line a step. What the tools print themselves goes to SCRATCH/log.
 """
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import signal
 import sys
 import time
 import zipfile
@@ -61,7 +63,6 @@ class Maker:
 
     def run(self) -> dict:
         import torch
-        from pytorch_module import build
 
         # A compiler that sees one thread writes code that is serial for ever, and frozen weights are
         # laid out for as many threads as it sees: with others oneDNN converts some at every run.
@@ -69,10 +70,20 @@ class Maker:
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         self.say(f"reading {os.path.basename(self.request['model'])} (torch {torch.__version__})")
         with torch.no_grad(): # else weights are not frozen, without a word
-            self.built = build(self.request)
+            self.build()
             made = [self.make(item) for item in self.request["make"]]
         return {"made": made, "form": self.built.form, "how": self.how(made),
                 "depends": depends(self.built.depends), "torch": torch.__version__}
+
+    def build(self) -> None:
+        """Code of the user's may never come back: then SIGALRM ends this process."""
+        from pytorch_module import build
+
+        signal.alarm(self.request.get("timeout_s") or 0)
+        try:
+            self.built = build(self.request)
+        finally:
+            signal.alarm(0)
 
     def how(self, made: list[dict]) -> str:
         return made[0]["how"] if len(made) == 1 else self.built.how

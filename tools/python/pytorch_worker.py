@@ -109,10 +109,12 @@ class Model:
             "provider": request.get("provider") or "cpu", "settings": self.settings}
 
     def lay_out(self) -> None:
+        """Copies made here are of inference mode, as inputs of runs are: shown others, torch.compile
+        would compile anew for those."""
         for replica in self.replicas:
             if self.options.memory_format == "channels_last":
                 replica.run = move_channels_last(replica.run)
-            replica.inputs = [self.format(x) for x in replica.built.examples]
+            replica.inputs = [self.format(x.clone()) for x in replica.built.examples]
 
     def format(self, tensor: torch.Tensor) -> torch.Tensor:
         if self.options.memory_format == "channels_last" and tensor.dim() == 4:
@@ -135,6 +137,9 @@ class Model:
         counters = torch._dynamo.utils.counters
         self.settings["graphs"] = counters["stats"]["unique_graphs"]
         self.settings["graph_breaks"] = sum(counters["graph_break"].values())
+        hits = counters["inductor"]["fxgraph_cache_hit"] + \
+            counters["aot_autograd"]["autograd_cache_hit"]
+        self.settings["compile_cache"] = "hit" if hits else "miss"
         if not self.settings["graphs"]:
             raise Refused("torch.compile found nothing in this model that it can compile",
                           hint="measure pytorch:eager")

@@ -520,7 +520,7 @@ class _Worker:
             reply = {"ok": True}
             reply.update(handler(command))
             return _encode(reply), name == "quit"
-        except Exception as why: # whatever the user's code raises is an answer
+        except (Exception, SystemExit) as why: # whatever the user's code raises is an answer
             return _failure(why, name), False
 
     def serve(self):
@@ -529,7 +529,7 @@ class _Worker:
             reader.end_with_the_pipe(True)
             reply, is_last = self.answer(line) if line is not None else (
                 _failure(Refused(f"a command longer than {LINE_MAX} bytes", "format"), ""), False)
-            sys.stdout.flush()
+            _flush_stdout()
             reader.end_with_the_pipe(False)
             _write_all(_descriptor("REPLIES"), reply)
             if is_last:
@@ -571,6 +571,14 @@ class _Reader:
         poll.register(self.fd, select.POLLIN)
         if wanted and any(event & select.POLLHUP for _, event in poll.poll(0)):
             raise SystemExit(1)
+
+
+def _flush_stdout():
+    """What was printed is in the log before the answer is there; a program may have closed it."""
+    try:
+        sys.stdout.flush()
+    except (AttributeError, OSError, ValueError):
+        pass
 
 
 def _write_all(fd, data):
@@ -658,5 +666,5 @@ def run(load, infer, *, name=None, **functions):
         status = worker.serve()
     except BrokenPipeError: # wattle is gone
         status = 1
-    sys.stdout.flush()
+    _flush_stdout()
     raise SystemExit(status)

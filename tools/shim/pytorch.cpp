@@ -45,10 +45,23 @@ void fail(const std::string &text)
     throw std::runtime_error(text);
 }
 
+// Tensors are all that is given: what is something else must have a default.
+void check_input(const c10::Argument &argument)
+{
+    auto type = argument.type();
+    if (const auto optional = type->cast<c10::OptionalType>())
+        type = optional->getElementType();
+    if (type->kind() != c10::TypeKind::TensorType && !argument.default_value())
+        fail("input '" + argument.name() + "' of its forward is no tensor but " +
+             argument.type()->annotation_str() + ": give it a default value, or make it a tensor");
+}
+
 void name_inputs(Model &model, const c10::FunctionSchema &schema)
 {
     bool is_self = true;
     for (const auto &argument : schema.arguments()) {
+        if (!is_self)
+            check_input(argument);
         if (!is_self)
             model.inputs.push_back(argument.name());
         if (!is_self && !argument.default_value())
@@ -67,6 +80,8 @@ bool count_outputs(Model &model, const torch::jit::Value *value, const std::stri
         model.outputs.push_back(name);
         return true;
     }
+    if (type->kind() == c10::TypeKind::NoneType)
+        return true;
     if (node->kind() == c10::prim::DictConstruct) {
         for (size_t i = 0; i + 1 < node->inputs().size(); i += 2) {
             auto key = torch::jit::toIValue(node->input(i));
@@ -86,6 +101,8 @@ bool count_outputs(Model &model, const torch::jit::Value *value, const std::stri
     if (!tuple)
         return false;
     for (const auto &element : tuple->elements()) {
+        if (element->kind() == c10::TypeKind::NoneType)
+            continue;
         if (element->kind() != c10::TypeKind::TensorType)
             return false;
         model.outputs.emplace_back();
@@ -122,7 +139,7 @@ void flatten(const c10::IValue &value, std::vector<at::Tensor> &out)
     else if (value.isGenericDict())
         for (const auto &item : value.toGenericDict())
             flatten(item.value(), out);
-    else
+    else if (!value.isNone()) // which is left out, as where the module itself is run
         fail("the model gives a " + value.tagKind() + ", wattle takes tensors");
 }
 
