@@ -39,6 +39,9 @@ static const struct kernel kernels[] = {
     {"", "Tanh", kernel_activation},
     {"", "Sigmoid", kernel_activation},
     {"", "Concat", kernel_concat},
+    {"", "RNN", kernel_recurrent},
+    {"", "GRU", kernel_recurrent},
+    {"", "LSTM", kernel_recurrent},
 };
 
 /* oneDNN does nothing at all for these, even where a bias or a zero should be written. */

@@ -35,5 +35,6 @@ int kernel_softmax(struct builder *b, const struct node *n, struct error *e);
 int kernel_binary(struct builder *b, const struct node *n, struct error *e);
 int kernel_activation(struct builder *b, const struct node *n, struct error *e);
 int kernel_concat(struct builder *b, const struct node *n, struct error *e);
+int kernel_recurrent(struct builder *b, const struct node *n, struct error *e);
 
 #endif

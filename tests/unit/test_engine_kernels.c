@@ -1,6 +1,7 @@
 /* Every fast kernel against the plain-C reference of the same node, on shapes drawn at random and
  * on the awkward ones, with each way to run it, on one thread and on two. */
 #include "engine/builder.h"
+#include "engine/exp.h"
 #include "engine/op.h"
 #include "engine/rows.h"
 #include "engine/winograd.h"
@@ -607,6 +608,151 @@ static void attention_operator_of_any_shape(void **state)
     }
 }
 
+/* ---- recurrent layers ---- */
+
+struct recurrent_case {
+    const char *op;
+    int64_t steps, batch, in, hidden;
+    int mode, bias, states, batch_first, flag, relu; /* states: 1 constant, 2 inputs */
+    int lengths;     /* of all sequences, when not 0 */
+    int peepholes;
+    float clip;
+    int wanted; /* bit i: output i */
+};
+
+/* Small weights: large ones make the network chaotic, and any rounding counts. */
+static int add_weights(struct sample *s, struct shape shape, int64_t fan)
+{
+    int v = add_constant(s, shape);
+    float *data = (float *)(uintptr_t)s->g.values[v].constant;
+    for (int64_t i = 0; i < shape_elements(&shape); i++)
+        data[i] /= sqrtf((float)fan);
+    return v;
+}
+
+static int add_lengths(struct sample *s, int64_t batch, int32_t length)
+{
+    int32_t *data = graph_memory(&s->g, (size_t)batch * sizeof *data);
+    for (int64_t i = 0; i < batch; i++)
+        data[i] = length - (i % 2 ? 0 : (int32_t)(length > 1 && s->fast_only == 0));
+    return graph_add_constant(&s->g, "lengths", DTYPE_I32, &SHAPE(batch), data);
+}
+
+static void set_recurrent(struct source *source, const struct recurrent_case *c, int64_t gates)
+{
+    static const char *const directions[] = {"forward", "reverse", "bidirectional"};
+    static const char *const relu[] = {"Relu", "Relu"};
+    start_source(source, c->op);
+    struct onnx_attribute *a = &source->attributes[source->node.attribute_count++];
+    *a = (struct onnx_attribute){.name = "direction", .type = ONNX_STRING,
+                                 .s = directions[c->mode], .s_size = strlen(directions[c->mode])};
+    set_int(source, "layout", c->batch_first);
+    if (gates > 1)
+        set_int(source, gates == 3 ? "linear_before_reset" : "input_forget", c->flag);
+    if (c->relu)
+        source->attributes[source->node.attribute_count++] = (struct onnx_attribute){
+            .name = "activations", .type = ONNX_STRINGS, .strings = relu,
+            .count = c->mode == 2 ? 2 : 1};
+    if (c->clip > 0)
+        source->attributes[source->node.attribute_count++] =
+            (struct onnx_attribute){.name = "clip", .type = ONNX_FLOAT, .f = c->clip};
+}
+
+static void recurrent_outputs(struct sample *s, const struct source *source, int index, int wanted)
+{
+    struct error e;
+    uint64_t read = 0;
+    for (int i = 0; i < 3; i++)
+        graph_write(&s->g, index, wanted >> i & 1
+                    ? graph_add_value(&s->g, "y", DTYPE_NONE, &(struct shape){0}) : NO_VALUE);
+    struct infer_context context = {&s->g, &s->g.nodes[index], &source->node, 17, &read};
+    if (s->g.nodes[index].op->infer(&context, &e))
+        fail_msg("%s", e.text);
+    for (int i = 0; i < 3; i++)
+        if (wanted >> i & 1)
+            add_output(s, s->g.nodes[index].outputs[i]);
+}
+
+static void check_recurrent(struct sample *s, const struct recurrent_case *c)
+{
+    struct source source;
+    int known;
+    int64_t gates = strcmp(c->op, "RNN") == 0 ? 1 : strcmp(c->op, "GRU") == 0 ? 3 : 4;
+    int64_t d = c->mode == 2 ? 2 : 1, h = c->hidden, b = c->batch;
+    struct shape state = c->batch_first ? SHAPE(b, d, h) : SHAPE(d, b, h);
+    int in[8] = {add_input(s, c->batch_first ? SHAPE(b, c->steps, c->in)
+                                             : SHAPE(c->steps, b, c->in)),
+                 add_weights(s, SHAPE(d, gates * h, c->in), c->in),
+                 add_weights(s, SHAPE(d, gates * h, h), h), NO_VALUE, NO_VALUE, NO_VALUE,
+                 NO_VALUE, NO_VALUE};
+    if (c->bias)
+        in[3] = add_constant(s, SHAPE(d, 2 * gates * h));
+    if (c->lengths)
+        in[4] = add_lengths(s, b, c->lengths);
+    for (int i = 5; c->states && i < 5 + (gates == 4 ? 2 : 1); i++)
+        in[i] = c->states == 1 ? add_constant(s, state) : add_input(s, state);
+    if (c->peepholes)
+        in[7] = add_constant(s, SHAPE(d, 3 * h));
+    set_recurrent(&source, c, gates);
+    int index = graph_add_node(&s->g, op_find("", c->op, 17, &known), "node");
+    for (int i = 0; i < (gates == 4 ? 8 : 6); i++)
+        graph_read(&s->g, index, in[i]);
+    recurrent_outputs(s, &source, index, c->wanted);
+    check(s, LINEAR_WAYS, 5e-6);
+}
+
+static void recurrent_layers_of_any_shape(void **state)
+{
+    (void)state;
+    static const char *const ops[] = {"LSTM", "GRU", "RNN"};
+    for (uint32_t i = 0; i < 90; i++) {
+        struct sample s;
+        begin(&s, i);
+        struct recurrent_case c = {
+            .op = ops[i % 3], .steps = between(&s, 1, 6), .batch = between(&s, 1, i % 2 ? 3 : 20),
+            .in = between(&s, 1, 20), .hidden = i % 5 ? between(&s, 1, 40) : 16 * between(&s, 1, 9),
+            .mode = (int)draw(&s, 3), .bias = (int)draw(&s, 3) > 0, .states = (int)draw(&s, 3),
+            .batch_first = (int)draw(&s, 2), .flag = i % 3 == 1 && draw(&s, 2),
+            .relu = i % 3 == 2 && draw(&s, 2), .wanted = (int)between(&s, 1, i % 3 ? 3 : 7)};
+        if (draw(&s, 4) == 0)
+            c.lengths = (int)c.steps; /* all whole */
+        check_recurrent(&s, &c);
+    }
+}
+
+/* What the fast kernel does not do, the reference does. */
+static void recurrent_layers_with_rare_settings(void **state)
+{
+    (void)state;
+    static const struct recurrent_case cases[] = {
+        {"LSTM", 4, 3, 5, 18, 2, 1, 2, 0, 0, 0, 0, 1, 0, 7},
+        {"LSTM", 4, 3, 5, 18, 0, 1, 0, 0, 0, 0, 0, 0, 0.2f, 7},
+        {"LSTM", 4, 3, 5, 18, 0, 1, 0, 0, 1, 0, 0, 0, 0, 7},
+        {"GRU", 4, 3, 5, 18, 2, 1, 1, 0, 1, 0, 3, 0, 0, 3},
+        {"RNN", 4, 3, 5, 18, 1, 1, 1, 1, 0, 0, 2, 0, 0, 3},
+    };
+    for (uint32_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct sample s;
+        begin(&s, i);
+        s.fast_only = 0;
+        check_recurrent(&s, &cases[i]);
+    }
+}
+
+static void gates_are_accurate_near_and_far(void **state)
+{
+    (void)state;
+    for (int i = -4000; i <= 4000; i++) {
+        float x = i % 2 ? (float)i / 40 : (float)i * fabsf((float)i) * 1e-9f;
+        double t = tanh((double)x), s = 1 / (1 + exp(-(double)x));
+        assert_true(fabs((double)exp_tanh(x) - t) <= 5e-7 * fabs(t));
+        assert_true(x < -80 || fabs((double)exp_sigmoid(x) - s) <= 5e-7 * s);
+    }
+    assert_true(isnan(exp_tanh(NAN)) && isnan(exp_sigmoid(NAN)));
+    assert_true(exp_tanh(INFINITY) == 1 && exp_tanh(-INFINITY) == -1);
+    assert_true(exp_sigmoid(INFINITY) == 1 && exp_sigmoid(-INFINITY) < 2e-38f);
+}
+
 /* ---- pools ---- */
 
 static int random_pool(struct sample *s, struct source *source, const char *op, int x, int spatial)
@@ -1157,6 +1303,9 @@ int main(void)
         cmocka_unit_test(layer_norm_of_any_width),
         cmocka_unit_test(softmax_of_any_width),
         cmocka_unit_test(softmax_survives_extremes),
+        cmocka_unit_test(recurrent_layers_of_any_shape),
+        cmocka_unit_test(recurrent_layers_with_rare_settings),
+        cmocka_unit_test(gates_are_accurate_near_and_far),
         cmocka_unit_test(pools_of_any_shape),
         cmocka_unit_test(global_average_after_a_convolution),
         cmocka_unit_test(binary_with_broadcast),

@@ -2,15 +2,13 @@
  * oneDNN's matrix product is not blocked, as on AVX2), as a matrix product, as an inner product. */
 #include "engine/choose.h"
 #include "engine/kernel.h"
+#include "engine/kernels/linear.h"
 
 enum form_of_linear { AS_CONV, AS_MATMUL, AS_INNER_PRODUCT, FORM_COUNT };
 
 struct linear_job {
-    const struct node *node;
+    struct linear_product p;
     int x, w, bias, residual, y;
-    int64_t m, k, n;
-    int w_is_nk; /* weights lie as N x K */
-    struct epilogue epilogue;
     enum form_of_linear forms[FORM_COUNT];
 };
 
@@ -48,20 +46,20 @@ static int describe(const struct builder *b, const struct node *n, struct linear
     const struct value *x = &b->graph->values[n->inputs[0]], *w = &b->graph->values[n->inputs[1]];
     int last = x->shape.rank - 1;
     *job = (struct linear_job){
-        .node = n, .x = n->inputs[0], .w = n->inputs[1], .y = n->outputs[0],
-        .bias = optional_input(n, 2), .w_is_nk = n->a.trans_b,
+        .x = n->inputs[0], .w = n->inputs[1], .y = n->outputs[0], .bias = optional_input(n, 2),
         .residual = n->a.has_residual ? optional_input(n, 3) : NO_VALUE};
     if (!w->constant || w->shape.rank != 2 || last < 0 || n->a.trans_a || !is_f32(b, job->x) ||
         !is_f32(b, job->w) || !is_f32(b, job->residual))
         return error_set(e, ERROR_UNSUPPORTED, "not a product with a constant matrix");
-    job->m = product(&x->shape, last);
-    job->k = x->shape.dims[last];
-    job->n = w->shape.dims[job->w_is_nk ? 0 : 1];
-    if (!bias_fits(b, job->bias, job->n) || job->m * job->k * job->n == 0)
+    struct linear_product *p = &job->p;
+    *p = (struct linear_product){.m = product(&x->shape, last), .k = x->shape.dims[last],
+                                 .n = w->shape.dims[n->a.trans_b ? 0 : 1], .weights = w->constant,
+                                 .w_is_nk = n->a.trans_b, .has_bias = job->bias != NO_VALUE};
+    if (!bias_fits(b, job->bias, p->n) || p->m * p->k * p->n == 0)
         return error_set(e, ERROR_UNSUPPORTED, "not a row of biases");
-    job->epilogue = (struct epilogue){.sum = job->residual != NO_VALUE,
-                                      .activation = (enum activation)n->a.activation,
-                                      .low = n->a.low, .high = n->a.high};
+    p->epilogue = (struct epilogue){.sum = job->residual != NO_VALUE,
+                                    .activation = (enum activation)n->a.activation,
+                                    .low = n->a.low, .high = n->a.high};
     return 0;
 }
 
@@ -78,12 +76,12 @@ static struct shape shape4(int64_t a, int64_t b, int64_t c, int64_t d)
 }
 
 /* How the weights lie in the file, in the dimensions the form gives them. */
-static const struct layout *weights_from(struct builder *b, const struct linear_job *job,
+static const struct layout *weights_from(struct builder *b, const struct linear_product *p,
                                          enum form_of_linear form)
 {
-    int64_t along_n = job->w_is_nk ? job->k : 1, along_k = job->w_is_nk ? 1 : job->n;
-    struct shape nk = shape2(job->n, job->k), kn = shape2(job->k, job->n);
-    struct shape conv = shape4(job->n, job->k, 1, 1);
+    int64_t along_n = p->w_is_nk ? p->k : 1, along_k = p->w_is_nk ? 1 : p->n;
+    struct shape nk = shape2(p->n, p->k), kn = shape2(p->k, p->n);
+    struct shape conv = shape4(p->n, p->k, 1, 1);
     switch (form) {
     case AS_CONV:
         return layout_strided(b->onednn, &conv, (int64_t[]){along_n, along_k, 1, 1});
@@ -95,26 +93,26 @@ static const struct layout *weights_from(struct builder *b, const struct linear_
 }
 
 /* Rows become pixels: row-major M x K is one image of M pixels with K channels, channels last. */
-static int make_conv(struct builder *b, const struct linear_job *job, struct primitive **out,
+static int make_conv(struct builder *b, const struct linear_product *p, struct primitive **out,
                      struct error *e)
 {
     const struct attributes a = {.spatial = 2, .group = 1, .kernel = {1, 1}, .strides = {1, 1},
                                  .dilations = {1, 1}};
-    struct shape x = shape4(1, job->k, job->m, 1), y = shape4(1, job->n, job->m, 1);
-    struct shape w = shape4(job->n, job->k, 1, 1);
+    struct shape x = shape4(1, p->k, p->m, 1), y = shape4(1, p->n, p->m, 1);
+    struct shape w = shape4(p->n, p->k, 1, 1);
     return primitive_conv(b->onednn, &a, CONV_DIRECT, layout_channels_last(b->onednn, &x), &w,
-                          job->bias != NO_VALUE, layout_channels_last(b->onednn, &y),
-                          &job->epilogue, out, e);
+                          p->has_bias, layout_channels_last(b->onednn, &y),
+                          &p->epilogue, out, e);
 }
 
-static int make_product(struct builder *b, const struct linear_job *job, enum form_of_linear form,
-                        struct primitive **out, struct error *e)
+static int make_product(struct builder *b, const struct linear_product *p,
+                        enum form_of_linear form, struct primitive **out, struct error *e)
 {
-    struct shape x = shape2(job->m, job->k), y = shape2(job->m, job->n);
-    struct shape w = form == AS_MATMUL ? shape2(job->k, job->n) : shape2(job->n, job->k);
+    struct shape x = shape2(p->m, p->k), y = shape2(p->m, p->n);
+    struct shape w = form == AS_MATMUL ? shape2(p->k, p->n) : shape2(p->n, p->k);
     return (form == AS_MATMUL ? primitive_matmul : primitive_inner_product)(
-        b->onednn, layout_plain(b->onednn, &x), layout_any(b->onednn, &w), job->bias != NO_VALUE,
-        layout_plain(b->onednn, &y), &job->epilogue, out, e);
+        b->onednn, layout_plain(b->onednn, &x), layout_any(b->onednn, &w), p->has_bias,
+        layout_plain(b->onednn, &y), &p->epilogue, out, e);
 }
 
 static int make(struct builder *b, const void *job_, int candidate, struct primitive **out,
@@ -122,7 +120,8 @@ static int make(struct builder *b, const void *job_, int candidate, struct primi
 {
     const struct linear_job *job = job_;
     enum form_of_linear form = job->forms[candidate];
-    return form == AS_CONV ? make_conv(b, job, out, e) : make_product(b, job, form, out, e);
+    return form == AS_CONV ? make_conv(b, &job->p, out, e)
+                           : make_product(b, &job->p, form, out, e);
 }
 
 static int pick(struct builder *b, struct linear_job *job, struct primitive **out,
@@ -132,8 +131,8 @@ static int pick(struct builder *b, struct linear_job *job, struct primitive **ou
     job->forms[0] = blocked_matmul ? AS_MATMUL : AS_CONV;
     job->forms[1] = blocked_matmul ? AS_CONV : AS_MATMUL;
     job->forms[2] = AS_INNER_PRODUCT;
-    const int64_t key[] = {job->m, job->k, job->n, job->epilogue.sum, job->epilogue.activation,
-                           job->bias != NO_VALUE};
+    const struct linear_product *p = &job->p;
+    const int64_t key[] = {p->m, p->k, p->n, p->epilogue.sum, p->epilogue.activation, p->has_bias};
     struct choice c = {.job = job, .count = FORM_COUNT, .rivals = FORM_COUNT, .make = make,
                        .key = tuner_key(1, key, sizeof key)};
     int code = choose(b, &c, out, &candidate, e);
@@ -160,14 +159,22 @@ static int residual_slot(struct builder *b, const struct linear_job *job, int *s
     return 0;
 }
 
+/* The source and the weights. */
 static int connect(struct builder *b, const struct linear_job *job, const struct primitive *p,
                    enum form_of_linear form, int *slots, struct error *e)
 {
     int code = builder_read_plain(b, job->x, &slots[OPERAND_SRC], e);
-    if (!code)
-        code = builder_pack(b, b->graph->values[job->w].constant, weights_from(b, job, form),
-                            primitive_layout(p, OPERAND_WEIGHTS), &slots[OPERAND_WEIGHTS], e);
-    if (!code && job->bias != NO_VALUE)
+    return code ? code
+                : builder_pack(b, job->p.weights, weights_from(b, &job->p, form),
+                               primitive_layout(p, OPERAND_WEIGHTS), &slots[OPERAND_WEIGHTS], e);
+}
+
+/* The bias and the destination of a node. */
+static int connect_node(struct builder *b, const struct linear_job *job, int *slots,
+                        struct error *e)
+{
+    int code = 0;
+    if (job->bias != NO_VALUE)
         code = builder_read_plain(b, job->bias, &slots[OPERAND_BIAS], e);
     if (code)
         return code;
@@ -175,21 +182,34 @@ static int connect(struct builder *b, const struct linear_job *job, const struct
                                      : builder_write(b, job->y, NULL, &slots[OPERAND_DST], e);
 }
 
-int kernel_linear(struct builder *b, const struct node *n, struct error *e)
+/* Bias and destination are the node's unless their slots are given. */
+static int add_step(struct builder *b, struct linear_job *job, int *slots, struct error *e)
 {
-    struct linear_job job;
     struct primitive *p;
     enum form_of_linear form;
-    int slots[OPERAND_SCRATCH] = {NO_SLOT, NO_SLOT, NO_SLOT, NO_SLOT};
-    int code = describe(b, n, &job, e);
-    if (!code)
-        code = pick(b, &job, &p, &form, e);
+    int code = pick(b, job, &p, &form, e);
     if (code)
         return code;
-    code = connect(b, &job, p, form, slots, e);
+    code = connect(b, job, p, form, slots, e);
+    if (!code && slots[OPERAND_DST] == NO_SLOT)
+        code = connect_node(b, job, slots, e);
     if (code) {
         primitive_free(p);
         return code;
     }
     return builder_primitive(b, p, slots, e);
+}
+
+int linear_step(struct builder *b, const struct linear_product *p, int x, int bias, int y,
+                struct error *e)
+{
+    struct linear_job job = {.p = *p, .x = x};
+    return add_step(b, &job, (int[]){NO_SLOT, NO_SLOT, bias, y}, e);
+}
+
+int kernel_linear(struct builder *b, const struct node *n, struct error *e)
+{
+    struct linear_job job;
+    int code = describe(b, n, &job, e);
+    return code ? code : add_step(b, &job, (int[]){NO_SLOT, NO_SLOT, NO_SLOT, NO_SLOT}, e);
 }

@@ -1,15 +1,12 @@
 /* RNN, GRU and LSTM. A workspace for each sequence and direction (gates, and the state) is one more
- * output of the node: kernels get no other memory.
- *
- * In struct attributes: axis is the hidden size, mode the direction, trans_a the layout, trans_b
- * linear_before_reset or input_forget, alpha the clip (0: none), axes the activation functions. */
+ * output of the node: kernels get no other memory. */
 #include "engine/ops/ops.h"
+#include "engine/ops/recurrent.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
-enum { FORWARD, REVERSE, BOTH };
 enum { FUNCTIONS = 3 };
 
 struct cell {
@@ -19,7 +16,6 @@ struct cell {
     int defaults[FUNCTIONS];
 };
 
-enum { SIGMOID, TANH, RELU, SOFTSIGN, SOFTPLUS, FUNCTION_COUNT };
 static const char *const function_names[] = {"sigmoid", "tanh", "relu", "softsign", "softplus"};
 
 static double apply(int64_t function, double x)
@@ -32,10 +28,6 @@ static double apply(int64_t function, double x)
     default: return x > 0 ? x + log1p(exp(-x)) : log1p(exp(x));
     }
 }
-
-/* x, w, r, then b, lengths, initial h, initial c and peepholes where the file has them. */
-enum { IN_X, IN_W, IN_R, IN_B, IN_LENGTHS, IN_H, IN_C, IN_P };
-enum { OUT_Y, OUT_H, OUT_C, OUT_WORK };
 
 static const struct cell *cell_of(const struct node *n)
 {
