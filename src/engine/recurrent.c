@@ -252,25 +252,50 @@ static struct job job_at(const struct run *run, int64_t index)
     return j;
 }
 
+/* How many steps a sequence has. */
+static int64_t length_of(const struct run *run, int64_t row)
+{
+    int64_t length = run->d->lengths ? run->d->lengths[row] : run->r->steps;
+    return length < 0 ? 0 : length > run->r->steps ? run->r->steps : length;
+}
+
+/* Where input (before hidden or gates) and output of a row at a time are, in rows. */
+static int64_t input_at(const struct recurrent *r, int64_t t, int64_t row)
+{
+    return r->batch_first ? row * r->steps + t : t * r->batch + row;
+}
+
+static int64_t output_at(const struct recurrent *r, int64_t t, int64_t d, int64_t row)
+{
+    return r->batch_first ? input_at(r, t, row) * r->directions + d
+                          : (t * r->directions + d) * r->batch + row;
+}
+
+/* One row of a job. Behind a sequence's end its state stays and its outputs are zeros. */
 static void run_row(const struct run *run, int64_t step, const struct phase *phase,
                     const struct job *j, int64_t row, const float *sums)
 {
     const struct recurrent *r = run->r;
-    int64_t n = r->hidden, d = j->direction, b = j->row + row;
-    int64_t t = r->reverse || d ? r->steps - 1 - step : step;
-    int64_t x = r->batch_first ? b * r->steps + t : t * r->batch + b;
-    int64_t y = r->batch_first ? x * r->directions + d : (t * r->directions + d) * r->batch + b;
-    int64_t state = (d * r->batch + b) * n + j->unit;
-    int64_t gate = (x * r->directions + d) * run->cell->gates + phase->gate;
-    struct units u = {.width = j->width, .hidden = n,
-                      .x = run->d->projected + gate * n + j->unit,
-                      .sums = sums + row * COLUMNS,
-                      .bias = run->d->bias ? run->d->bias + d * n + j->unit : NULL,
+    int64_t n = r->hidden, d = j->direction, length = length_of(run, row), t = step;
+    int64_t state = (d * r->batch + row) * n + j->unit;
+    int last = phase->gate + phase->gates == run->cell->gates;
+    size_t bytes = (size_t)j->width * sizeof(float);
+    if (step < length && (r->reverse || d))
+        t = length - 1 - step;
+    int64_t gate = (input_at(r, t, row) * r->directions + d) * run->cell->gates + phase->gate;
+    struct units u = {.width = j->width, .hidden = n, .x = run->d->projected + gate * n + j->unit,
+                      .sums = sums, .bias = run->d->bias ? run->d->bias + d * n + j->unit : NULL,
                       .h = run->h[step % 2] + state, .next = run->h[1 - step % 2] + state,
                       .c = run->c + state, .reset = run->reset + state};
-    phase->run(&u);
-    if (run->d->y && phase->gate + phase->gates == run->cell->gates)
-        memcpy(run->d->y + y * n + j->unit, u.next, (size_t)j->width * sizeof(float));
+    float *y = run->d->y && last ? run->d->y + output_at(r, t, d, row) * n + j->unit : NULL;
+    if (step < length)
+        phase->run(&u);
+    else if (last)
+        memcpy(u.next, u.h, bytes);
+    if (y && step < length)
+        memcpy(y, u.next, bytes);
+    else if (y)
+        memset(y, 0, bytes);
 }
 
 static void run_job(const struct run *run, int64_t step, int number, int64_t index)
@@ -285,7 +310,7 @@ static void run_job(const struct run *run, int64_t step, int number, int64_t ind
     multiply(j.rows, phase->gates, n, state + (j.direction * run->r->batch + j.row) * n, weights,
              sums);
     for (int64_t row = 0; row < j.rows; row++)
-        run_row(run, step, phase, &j, row, sums);
+        run_row(run, step, phase, &j, j.row + row, sums + row * COLUMNS);
 }
 
 /* A thread's share of all steps. */

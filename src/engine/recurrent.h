@@ -33,6 +33,7 @@ struct recurrent_data {
                                hidden for each input */
     const float *weights;   /* packed */
     const float *bias;      /* directions x hidden: GRU's, of the new gate's product */
+    const int32_t *lengths; /* steps of each sequence; NULL when all are whole */
     const float *h, *c;     /* initial; NULL for zeros */
     float *y, *last_h, *last_c; /* NULL where nobody wants them */
     float *scratch;

@@ -8,8 +8,8 @@
 
 #include <string.h>
 
-enum { SLOT_PROJECTED, SLOT_WEIGHTS, SLOT_BIAS, SLOT_H, SLOT_C, SLOT_Y, SLOT_LAST_H, SLOT_LAST_C,
-       SLOT_SCRATCH, SLOTS };
+enum { SLOT_PROJECTED, SLOT_WEIGHTS, SLOT_BIAS, SLOT_LENGTHS, SLOT_H, SLOT_C, SLOT_Y,
+       SLOT_LAST_H, SLOT_LAST_C, SLOT_SCRATCH, SLOTS };
 
 /* The inputs' share is all gates of all outputs: what needs more than this stays with the
  * reference, which needs none of it. */
@@ -57,17 +57,6 @@ static int find_cell(const struct node *n, enum recurrent_cell *cell)
     return 0;
 }
 
-/* Whether all sequences are of full length. */
-static int all_whole(const struct value *lengths, int64_t steps)
-{
-    if (!lengths)
-        return 1;
-    for (int64_t i = 0; lengths->constant && i < lengths->shape.dims[0]; i++)
-        if (((const int32_t *)lengths->constant)[i] < steps)
-            return 0;
-    return lengths->constant != NULL;
-}
-
 static int describe(const struct builder *b, const struct node *n, struct recurrent *r,
                     struct linear_product *p, struct error *e)
 {
@@ -76,8 +65,7 @@ static int describe(const struct builder *b, const struct node *n, struct recurr
     *r = (struct recurrent){.steps = x[n->a.trans_a], .batch = x[!n->a.trans_a],
                             .hidden = n->a.axis, .directions = n->a.mode == BOTH ? 2 : 1,
                             .reverse = n->a.mode == REVERSE, .batch_first = n->a.trans_a};
-    if (!find_cell(n, &r->cell) || n->a.alpha > 0 || input_of(b, n, IN_P) ||
-        !all_whole(input_of(b, n, IN_LENGTHS), r->steps))
+    if (!find_cell(n, &r->cell) || n->a.alpha > 0 || input_of(b, n, IN_P))
         return error_set(e, ERROR_UNSUPPORTED, "settings that the fast kernel does not have");
     if (!w->constant || !input_of(b, n, IN_R)->constant || (bias && !bias->constant))
         return error_set(e, ERROR_UNSUPPORTED, "weights that are not constant");
@@ -139,23 +127,22 @@ static int run_recurrent(struct step *s, struct error *e)
     (void)e;
     void *const *at = s->data;
     recurrent_run(s->state, &(struct recurrent_data){
-                                at[SLOT_PROJECTED], at[SLOT_WEIGHTS], at[SLOT_BIAS], at[SLOT_H],
-                                at[SLOT_C], at[SLOT_Y], at[SLOT_LAST_H], at[SLOT_LAST_C],
-                                at[SLOT_SCRATCH]});
+                                at[SLOT_PROJECTED], at[SLOT_WEIGHTS], at[SLOT_BIAS],
+                                at[SLOT_LENGTHS], at[SLOT_H], at[SLOT_C], at[SLOT_Y],
+                                at[SLOT_LAST_H], at[SLOT_LAST_C], at[SLOT_SCRATCH]});
     return 0;
 }
 
 static int connect(struct builder *b, const struct node *n, const struct recurrent *r,
                    int slots[SLOTS], struct error *e)
 {
-    static const int inputs[] = {IN_H, IN_C}, outputs[] = {OUT_Y, OUT_H, OUT_C};
     int code = builder_scratch(b, recurrent_scratch_bytes(r), &slots[SLOT_SCRATCH], e);
-    for (int i = 0; i < 2 && !code; i++)
-        if (input_of(b, n, inputs[i]))
-            code = builder_read_plain(b, n->inputs[inputs[i]], &slots[SLOT_H + i], e);
     for (int i = 0; i < 3 && !code; i++)
-        if (outputs[i] < n->output_count && n->outputs[outputs[i]] != NO_VALUE)
-            code = builder_write(b, n->outputs[outputs[i]], NULL, &slots[SLOT_Y + i], e);
+        if (input_of(b, n, IN_LENGTHS + i))
+            code = builder_read_plain(b, n->inputs[IN_LENGTHS + i], &slots[SLOT_LENGTHS + i], e);
+    for (int i = 0; i < 3 && !code; i++)
+        if (OUT_Y + i < n->output_count && n->outputs[OUT_Y + i] != NO_VALUE)
+            code = builder_write(b, n->outputs[OUT_Y + i], NULL, &slots[SLOT_Y + i], e);
     return code;
 }
 
