@@ -322,7 +322,9 @@ static void run_share(const struct run *run)
         for (int number = 0; number < run->cell->phases; number++) {
             for (int64_t i = first; i < end; i++)
                 run_job(run, step, number, step % 2 ? first + end - 1 - i : i);
+            if (threads > 1) {
 #pragma omp barrier
+            }
         }
 }
 
