@@ -14,7 +14,9 @@ enum { LANES = 8, COLUMNS = 2 * LANES, ROWS = 6, PARTS = 4, GATES = 4 };
 enum { GATE_SUMS = ROWS * COLUMNS };
 enum { PARALLEL_MIN = 64 * 1024 }; /* multiply-adds of a step below which waiting costs more */
 
-typedef float v8 __attribute__((vector_size(LANES * sizeof(float)), may_alias));
+typedef float v8 __attribute__((vector_size(LANES * sizeof(float))));
+typedef float v8_in_memory
+    __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 static int64_t up(int64_t n, int64_t to)
@@ -27,7 +29,7 @@ static int64_t up(int64_t n, int64_t to)
 ALWAYS_INLINE void add_products(int rows, int part, const float *h, int64_t depth, const float *w,
                                 v8 (*sum)[PARTS][2])
 {
-    v8 low = *(const v8 *)w, high = *(const v8 *)(w + LANES);
+    v8 low = *(const v8_in_memory *)w, high = *(const v8_in_memory *)(w + LANES);
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++) {
         sum[r][part][0] += h[r * depth] * low;
@@ -60,8 +62,8 @@ ALWAYS_INLINE void panel(int rows, int parts, int64_t depth, const float *h, con
             sum[r][0][0] += sum[r][p][0];
             sum[r][0][1] += sum[r][p][1];
         }
-        *(v8 *)(out + r * COLUMNS) = sum[r][0][0];
-        *(v8 *)(out + r * COLUMNS + LANES) = sum[r][0][1];
+        *(v8_in_memory *)(out + r * COLUMNS) = sum[r][0][0];
+        *(v8_in_memory *)(out + r * COLUMNS + LANES) = sum[r][0][1];
     }
 }
 
@@ -300,7 +302,7 @@ static void run_row(const struct run *run, int64_t step, const struct phase *pha
 
 static void run_job(const struct run *run, int64_t step, int number, int64_t index)
 {
-    _Alignas(v8) float sums[GATES * GATE_SUMS];
+    float sums[GATES * GATE_SUMS];
     const struct phase *phase = &run->cell->phase[number];
     struct job j = job_at(run, index);
     int64_t n = run->r->hidden;

@@ -42,7 +42,7 @@ struct recurrent_data {
 int recurrent_gates(enum recurrent_cell cell);
 size_t recurrent_weight_bytes(const struct recurrent *r);
 size_t recurrent_scratch_bytes(const struct recurrent *r);
-/* weights: directions x gates x hidden rows of hidden. packed: zeroed, 32-byte aligned. */
+/* weights: directions x gates x hidden rows of hidden. packed: zeroed. */
 void recurrent_pack(const struct recurrent *r, const float *weights, float *packed);
 void recurrent_run(const struct recurrent *r, const struct recurrent_data *d);
 

@@ -635,7 +635,8 @@ static int add_lengths(struct sample *s, int64_t batch, int64_t steps)
     int32_t *data = graph_memory(&s->g, (size_t)batch * sizeof *data);
     for (int64_t i = 0; i < batch; i++)
         data[i] = (int32_t)between(s, 0, steps);
-    return graph_add_constant(&s->g, "lengths", DTYPE_I32, &SHAPE(batch), data);
+    struct shape shape = SHAPE(batch);
+    return graph_add_constant(&s->g, "lengths", DTYPE_I32, &shape, data);
 }
 
 static void set_recurrent(struct source *source, const struct recurrent_case *c, int64_t gates)
