@@ -60,14 +60,15 @@ static int find_cell(const struct node *n, enum recurrent_cell *cell)
 static int describe(const struct builder *b, const struct node *n, struct recurrent *r,
                     struct linear_product *p, struct error *e)
 {
-    const struct value *w = input_of(b, n, IN_W), *bias = input_of(b, n, IN_B);
-    const int64_t *x = input_of(b, n, IN_X)->shape.dims;
+    const struct value *v = b->graph->values, *bias = input_of(b, n, IN_B);
+    const struct value *w = &v[n->inputs[IN_W]];
+    const int64_t *x = v[n->inputs[IN_X]].shape.dims;
     *r = (struct recurrent){.steps = x[n->a.trans_a], .batch = x[!n->a.trans_a],
                             .hidden = n->a.axis, .directions = n->a.mode == BOTH ? 2 : 1,
                             .reverse = n->a.mode == REVERSE, .batch_first = n->a.trans_a};
     if (!find_cell(n, &r->cell) || n->a.alpha > 0 || input_of(b, n, IN_P))
         return error_set(e, ERROR_UNSUPPORTED, "settings that the fast kernel does not have");
-    if (!w->constant || !input_of(b, n, IN_R)->constant || (bias && !bias->constant))
+    if (!w->constant || !v[n->inputs[IN_R]].constant || (bias && !bias->constant))
         return error_set(e, ERROR_UNSUPPORTED, "weights that are not constant");
     *p = (struct linear_product){
         .m = r->steps * r->batch, .k = x[2], .weights = w->constant, .w_is_nk = 1,
