@@ -85,8 +85,9 @@ static const struct command all[] = {
                    "largest errors, are kept in it.\n\n"
                    "It takes an installed PyTorch: wattle runtimes install pytorch.",
         .options = {OPTION_TO, OPTION_OUTPUT, OPTION_EXPORTER, OPTION_OPSET, OPTION_DYNAMIC_BATCH,
-                    OPTION_EXTERNAL_DATA, OPTION_TOLERANCE, OPTION_FORCE, OPTION_FORM,
-                    OPTION_RUNTIME, OPTION_SHAPE, OPTION_RANGE, OPTION_SEED, OPTION_TIMEOUT},
+                    OPTION_DYNAMIC, OPTION_EXTERNAL_DATA, OPTION_TOLERANCE, OPTION_FORCE,
+                    OPTION_FORM, OPTION_RUNTIME, OPTION_DIM, OPTION_SHAPE, OPTION_RANGE, OPTION_SEED,
+                    OPTION_TIMEOUT},
         .run = cmd_convert,
     },
     {

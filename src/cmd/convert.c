@@ -13,15 +13,12 @@
 #include "runtime/scripts.h"
 #include "worker/worker.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 enum { OPSET_MIN = 17, OPSET_MAX = 23, DYNAMO_OPSET_MIN = 18 };
-#define DATA_ENDING ".data"
 #define REDRAW_NS (NS_PER_S / 2)
 
 struct conversion {
@@ -30,18 +27,17 @@ struct conversion {
     int to_onnx;
     const char *exporter, *opset_text;
     int64_t opset;
-    int dynamic_batch, external_data, force;
+    int dynamic_batch, external_data;
     double tolerance;
     const struct found *pytorch;
-    char output[PATH_MAX];       /* where the file will be */
-    char folder[PATH_MAX];       /* hidden, beside it: all is made there; "" */
-    char made[PATH_MAX];         /* the file in it */
+    struct convert_output output;
     char sha256[65];             /* of the source */
+    json_t *dynamic;             /* [{"input", "axis", "name"}] of --dynamic */
     json_t *result;              /* of the script */
     struct comparison comparison;
 };
 
-/* --- what is asked for ------------------------------------------------------------------------ */
+/* --- what is asked for ----------------------------------------------------------------------- */
 
 static int parse_target(struct conversion *c, const struct option_list *options, struct error *e)
 {
@@ -134,6 +130,55 @@ static int parse_form(struct conversion *c, const char *operand, const char *for
     return check_source(c, operand, form, e);
 }
 
+/* What torch.export and expressions of sizes take for a name. */
+static int is_size_name(const char *text)
+{
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_";
+    size_t size = strlen(text);
+    return size > 0 && size < PLAN_NAME_MAX && strchr(letters, *text) &&
+           strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789") == size;
+}
+
+/* "INPUT:AXIS=NAME"; names of inputs may have colons. */
+static int parse_dynamic(json_t *list, const char *text, struct error *e)
+{
+    char input[PLAN_NAME_MAX * 2];
+    const char *name = strrchr(text, '=');
+    size_t size = name ? (size_t)(name - text) : 0;
+    snprintf(input, sizeof input, "%.*s", (int)(size < sizeof input ? size : 0), text);
+    char *axis_text = strrchr(input, ':');
+    int64_t axis;
+    if (!axis_text || axis_text == input) {
+        error_set(e, ERROR_USAGE, "'%.100s' is not INPUT:AXIS=NAME", text);
+        return error_hint(e, "as in --dynamic ids:1=S");
+    }
+    *axis_text++ = '\0';
+    if (!is_size_name(++name)) {
+        error_set(e, ERROR_USAGE, "'%.60s' is no name for a size", name);
+        return error_hint(e, "letters, digits and _, such as --dynamic %.60s:%.10s=S", input,
+                          axis_text);
+    }
+    int result = text_to_int(axis_text, "axis", 0, RANK_MAX - 1, &axis, e);
+    if (!result && json_array_append_new(list, json_pack("{s:s, s:I, s:s}", "input", input, "axis",
+                                                         (json_int_t)axis, "name", name)))
+        result = error_memory(e);
+    return result;
+}
+
+static int parse_sizes(struct conversion *c, const struct option_list *options, struct error *e)
+{
+    c->dynamic = json_array();
+    int result = c->dynamic ? 0 : error_memory(e);
+    for (size_t i = 0; i < options->option_count && !result; i++)
+        if (options->options[i].id == OPTION_DYNAMIC)
+            result = parse_dynamic(c->dynamic, options->options[i].value, e);
+    if (result || c->request.dim_count == 0 || !strcmp(c->model.format, "onnx"))
+        return result;
+    error_set(e, ERROR_USAGE, "--dim %s: only ONNX files have names for their sizes",
+              c->request.dims[0].symbol);
+    return error_hint(e, "--shape INPUT=1x128, or example_inputs() that gives other inputs");
+}
+
 static int find_pytorch(struct conversion *c, struct error *e)
 {
     const struct request *r = &c->request;
@@ -169,87 +214,16 @@ static int parse(struct conversion *c, const struct option_list *options, struct
     if (!result)
         result = parse_exporter(c, options, e);
     if (!result)
+        result = parse_sizes(c, options, e);
+    if (!result)
         result = text_to_double(tolerance, "tolerance", 0, 1, &c->tolerance, e);
     c->dynamic_batch = options_given(options, OPTION_DYNAMIC_BATCH);
     c->external_data = options_given(options, OPTION_EXTERNAL_DATA);
-    c->force = options_given(options, OPTION_FORCE);
+    c->output.force = options_given(options, OPTION_FORCE);
     return result ? result : find_pytorch(c, e);
 }
 
-/* --- where it goes ---------------------------------------------------------------------------- */
-
-static int check_free(const struct conversion *c, const char *path, struct error *e)
-{
-    struct stat st;
-    if (stat(path, &st)) /* of a link what it leads to */
-        return 0;
-    if (!S_ISREG(st.st_mode))
-        return error_set(e, ERROR_USAGE, "'%.300s' is not a file that can be replaced", path);
-    if (c->force)
-        return 0;
-    error_set(e, ERROR_USAGE, "'%.300s' is there already", path);
-    return error_hint(e, "--force replaces it");
-}
-
-/* Before minutes are spent: the folder is there and can be written to. */
-static int prepare_output(struct conversion *c, const char *output, struct error *e)
-{
-    char folder[PATH_MAX], source[PATH_MAX];
-    const char *slash = strrchr(output, '/'), *name = slash ? slash + 1 : output;
-    int size = slash ? (int)(slash - output) + (slash == output) : 1;
-    if (!*name || !strcmp(name, ".") || !strcmp(name, ".."))
-        return error_set(e, ERROR_USAGE, "'%.200s' is the name of a folder", output);
-    char typed[PATH_MAX];
-    if ((size_t)snprintf(typed, sizeof typed, "%.*s", size, slash ? output : ".") >= sizeof typed)
-        return error_set(e, ERROR_USAGE, "path '%.60s...' is too long", output);
-    if (!realpath(typed, folder))
-        return error_errno(e, errno, "cannot write to folder '%.300s'", typed);
-    int result = file_join(c->output, folder, name, e);
-    if (!result)
-        result = check_free(c, c->output, e);
-    if (!result && realpath(c->output, source) && !strcmp(source, c->model.path))
-        result = error_set(e, ERROR_USAGE, "'%.200s' is the model to convert", output);
-    if (result)
-        return result;
-    if ((size_t)snprintf(c->folder, sizeof c->folder, "%s/.%.60s.XXXXXX", folder, name) >=
-        sizeof c->folder)
-        result = error_set(e, ERROR_USAGE, "path '%.60s...' is too long", output);
-    else if (!mkdtemp(c->folder))
-        result = error_errno(e, errno, "cannot write to folder '%.300s'", folder);
-    if (result)
-        c->folder[0] = '\0';
-    return result ? result : file_join(c->made, c->folder, name, e);
-}
-
-static int rename_into_place(const char *from, const char *to, struct error *e)
-{
-    int fd = open(from, O_RDONLY | O_CLOEXEC);
-    int failed = fd < 0 || fsync(fd) ? errno : 0;
-    if (fd >= 0)
-        close(fd);
-    if (!failed && rename(from, to))
-        failed = errno;
-    return failed ? error_errno(e, failed, "cannot write '%.300s'", to) : 0;
-}
-
-static int commit(const struct conversion *c, struct error *e)
-{
-    const char *data = python_word(c->result, "data");
-    char from[PATH_MAX], to[PATH_MAX];
-    int result = 0;
-    if (*data) { /* first: an ONNX file without its weights would be worse than the reverse */
-        result = file_join(from, c->folder, data, e);
-        if (!result && snprintf(to, sizeof to, "%s" DATA_ENDING, c->output) >= PATH_MAX)
-            result = error_set(e, ERROR_USAGE, "path '%.60s...' is too long", c->output);
-        if (!result)
-            result = check_free(c, to, e);
-        if (!result)
-            result = rename_into_place(from, to, e);
-    }
-    return result ? result : rename_into_place(c->made, c->output, e);
-}
-
-/* --- the script ------------------------------------------------------------------------------- */
+/* --- the script ------------------------------------------------------------------------------ */
 
 static uint64_t begun_ns, drawn_ns;
 static char step[160];
@@ -297,21 +271,31 @@ static json_t *list_inputs(const struct request *r)
     return list;
 }
 
+/* {NAME: size} of --dim. */
+static json_t *list_dims(const struct request *r)
+{
+    json_t *dims = json_object();
+    for (size_t i = 0; i < r->dim_count; i++)
+        json_object_set_new(dims, r->dims[i].symbol, json_integer(r->dims[i].value));
+    return dims;
+}
+
 static json_t *make_request(const struct conversion *c)
 {
     const struct cell *m = &c->model;
     const char *slash = strrchr(m->path, '/');
     return json_pack(
         "{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:o, s:s, s:s, s:s, s:s, s:I, s:b, s:b, s:I, "
-        "s:s, s:s, s:s, s:s}",
+        "s:s, s:s, s:s, s:s, s:O, s:o}",
         "schema", 1, "model", m->path, "format", m->format, "zoo",
         !strcmp(m->form, "native") ? m->model : "", "form", m->form, "provider", "cpu", "precision",
         "f32", "batch", 0, "inputs", list_inputs(&c->request), "to",
-        c->to_onnx ? "onnx" : "pytorch", "output", c->made, "final", c->output,
+        c->to_onnx ? "onnx" : "pytorch", "output", c->output.made, "final", c->output.path,
         "exporter", c->exporter, "opset", (json_int_t)c->opset, "dynamic_batch",
         c->dynamic_batch, "external_data", c->external_data, "seed",
         (json_int_t)c->request.measure.seed, "source", slash ? slash + 1 : m->path, "sha256",
-        c->sha256, "wattle", WATTLE_VERSION, "scratch", c->folder);
+        c->sha256, "wattle", WATTLE_VERSION, "scratch", c->output.folder, "dynamic", c->dynamic,
+        "dims", list_dims(&c->request));
 }
 
 static int hash_source(struct conversion *c, struct error *e)
@@ -327,7 +311,8 @@ static int run_script(struct conversion *c, json_t *request, struct error *e)
 {
     char script[PATH_MAX];
     const struct python_job job = {.library = c->pytorch->library, .script = script,
-                                   .folder = c->folder, .interrupted = interrupted, .tell = tell};
+                                   .folder = c->output.folder, .interrupted = interrupted,
+                                   .tell = tell};
     int result = request ? script_path("python/convert.py", script, e) : error_memory(e);
     if (!result)
         result = python_run(&job, request, e);
@@ -348,11 +333,19 @@ static int make(struct conversion *c, struct error *e)
     json_decref(request);
     if (result)
         return result;
-    c->result = python_result(c->folder);
+    c->result = python_result(c->output.folder);
     return c->result ? 0 : error_set(e, ERROR_FORMAT, "the converter left no result");
 }
 
-/* --- what the comparison showed, into the file ------------------------------------------------ */
+/* --- what the comparison showed, into the file ----------------------------------------------- */
+
+static json_t *note_error(const struct compared_output *o)
+{
+    if (!o->odd_count)
+        return json_sprintf("max %.3g mean %.3g", o->max_error, o->mean_error);
+    return json_sprintf("max %.3g mean %.3g, %zu of %zu not finite", o->max_error, o->mean_error,
+                        o->odd_count, o->count);
+}
 
 static json_t *onnx_notes(const struct conversion *c)
 {
@@ -363,8 +356,7 @@ static json_t *onnx_notes(const struct conversion *c)
     for (size_t i = 0; notes && i < x->output_count; i++) {
         char key[192];
         snprintf(key, sizeof key, "wattle.convert.error.%s", x->outputs[i].name);
-        json_object_set_new(notes, key, json_sprintf("max %.3g mean %.3g", x->outputs[i].max_error,
-                                                     x->outputs[i].mean_error));
+        json_object_set_new(notes, key, note_error(&x->outputs[i]));
     }
     return notes;
 }
@@ -388,14 +380,15 @@ static int put_notes(struct conversion *c, struct error *e)
 {
     json_t *notes = c->to_onnx ? onnx_notes(c) : pytorch_notes(c);
     json_t *request = json_pack("{s:b, s:s, s:s, s:o}", "finish", 1, "to",
-                                c->to_onnx ? "onnx" : "pytorch", "output", c->made, "notes", notes);
+                                c->to_onnx ? "onnx" : "pytorch", "output", c->output.made, "notes",
+                                notes);
     snprintf(step, sizeof step, "noting how it was made");
     int result = run_script(c, request, e);
     json_decref(request);
     return result;
 }
 
-/* --- command ---------------------------------------------------------------------------------- */
+/* --- command --------------------------------------------------------------------------------- */
 
 static void print_shape(json_t *shape)
 {
@@ -407,63 +400,100 @@ static void print_shape(json_t *shape)
         if (json_is_integer(size))
             printf("%lld", (long long)json_integer_value(size));
         else
-            printf("batch");
+            printf("%s", json_string_value(size));
     }
     putchar(']');
+}
+
+static void print_error(const struct compared_output *o)
+{
+    printf("  error: max %.2g, mean %.2g", o->max_error, o->mean_error);
+    if (o->odd_count)
+        printf("; %zu of %zu numbers are not finite", o->odd_count, o->count);
 }
 
 static void print_values(const struct conversion *c, const char *key)
 {
     size_t i;
-    json_t *value;
-    json_array_foreach(json_object_get(c->result, key), i, value) {
+    json_t *value, *values = json_object_get(json_object_get(c->result, "shown"), key);
+    json_array_foreach(values, i, value) {
         printf("%-8.*s%-24s %s ", (int)strlen(key) - 1, key, python_word(value, "name"),
                python_word(value, "type"));
         print_shape(json_object_get(value, "shape"));
         if (!strcmp(key, "outputs") && i < c->comparison.output_count)
-            printf("  error: max %.2g, mean %.2g", c->comparison.outputs[i].max_error,
-                   c->comparison.outputs[i].mean_error);
+            print_error(&c->comparison.outputs[i]);
         putchar('\n');
     }
 }
 
+static void size_text(const char *path, char size[16])
+{
+    struct stat st;
+    size[0] = '\0';
+    if (!stat(path, &st))
+        text_bytes((uint64_t)st.st_size, size);
+}
+
+static void print_data(const struct conversion *c, const char *output)
+{
+    char path[PATH_MAX], size[16];
+    struct error ignored;
+    if (!*python_word(c->result, "data") || convert_output_data(&c->output, path, &ignored))
+        return;
+    size_text(path, size);
+    printf("%s" CONVERT_DATA_ENDING "  %s  weights, which the file above needs beside it\n", output,
+           size);
+}
+
 static void print_result(const struct conversion *c, const char *output)
 {
-    char size[16] = "";
-    struct stat st;
-    if (!stat(c->output, &st))
-        text_bytes((uint64_t)st.st_size, size);
+    char size[16];
+    size_text(c->output.path, size);
     printf("%s  %s", output, size);
+
     if (c->to_onnx)
         printf("  opset %lld, %s, %s\n", (long long)c->opset, python_word(c->result, "exporter"),
                python_word(c->result, "versions"));
     else
         printf("  %s, %s, torch %s\n", python_word(c->result, "how"),
                python_word(c->result, "exporter"), python_word(c->result, "torch"));
-    if (*python_word(c->result, "data"))
-        printf("%s" DATA_ENDING "  weights\n", output);
+    print_data(c, output);
     print_values(c, "inputs");
     print_values(c, "outputs");
     printf("compared with %s on %zu sets of inputs; errors are relative to an output's largest "
            "value\n", c->comparison.runtime, c->comparison.set_count);
 }
 
+/* About FILE.data, where it is not as one might think. */
+static void tell_of_data(const struct conversion *c)
+{
+    char path[PATH_MAX];
+    struct error ignored;
+    if (*python_word(c->result, "data"))
+        return;
+    if (c->external_data)
+        log_note("the model has no weights that are worth a file of their own: all is in the one");
+    if (c->to_onnx && !convert_output_data(&c->output, path, &ignored) && !access(path, F_OK))
+        log_warning("'%s' is of another model: the weights of this one are inside of it", path);
+}
+
 static int convert(struct conversion *c, const struct option_list *options, struct error *e)
 {
     int result = parse(c, options, e);
     if (!result)
-        result = prepare_output(c, options_last(options, OPTION_OUTPUT, ""), e);
+        result = convert_output_prepare(&c->output, options_last(options, OPTION_OUTPUT, ""),
+                                        c->model.path, c->external_data, e);
     if (!result)
         result = make(c, e);
     if (!result)
-        result = convert_compare(&c->request, c->to_onnx ? c->made : c->model.path,
+        result = convert_compare(&c->request, c->to_onnx ? c->output.made : c->model.path,
                                  json_object_get(c->result, "cases"), c->tolerance, &c->comparison,
                                  e);
     if (!result)
         result = put_notes(c, e);
     if (!result && worker_interrupted())
         result = error_set(e, ERROR_INTERRUPTED, "interrupted");
-    return result ? result : commit(c, e);
+    return result ? result : convert_output_commit(&c->output, python_word(c->result, "data"), e);
 }
 
 int cmd_convert(const struct option_list *options, struct error *e)
@@ -474,12 +504,15 @@ int cmd_convert(const struct option_list *options, struct error *e)
         return error_memory(e), 0;
     if (!request_parse(&c->request, options, e)) {
         int result = convert(c, options, e);
-        if (*c->folder)
-            folder_remove(c->folder, &ignored);
-        if (!result)
+        if (*c->output.folder)
+            folder_remove(c->output.folder, &ignored);
+        if (!result) {
             print_result(c, options_last(options, OPTION_OUTPUT, ""));
+            tell_of_data(c);
+        }
         request_release(&c->request);
     }
+    json_decref(c->dynamic);
     json_decref(c->result);
     free(c);
     return 0;

@@ -61,9 +61,12 @@ static void keep(const struct checker *c, const struct measure_outputs *referenc
             snprintf(o->name, sizeof o->name, "%s", got->outputs[i].name);
             shape_text(&got->outputs[i].tensor.shape, o->shape, sizeof o->shape);
             o->max_error = o->mean_error = 0;
+            o->count = o->odd_count = 0;
         }
         o->max_error = max > o->max_error || isnan(max) ? max : o->max_error;
         o->mean_error = mean > o->mean_error || isnan(mean) ? mean : o->mean_error;
+        o->count += (size_t)shape_elements(&got->outputs[i].tensor.shape);
+        o->odd_count += measure_not_finite(&got->outputs[i].tensor);
         out->max_error = o->max_error > out->max_error ? o->max_error : out->max_error;
     }
     out->set_count++;
@@ -137,6 +140,16 @@ static int check_cases(const struct checker *c, json_t *cases, struct error *e)
     return 0;
 }
 
+/* NaN agrees with NaN; an output that is nothing else shows nothing. */
+static void tell_of_odd_numbers(const struct comparison *x)
+{
+    for (size_t i = 0; i < x->output_count; i++)
+        if (x->outputs[i].count && x->outputs[i].odd_count == x->outputs[i].count)
+            log_warning("output '%s' is NaN or infinite throughout, on both sides and for all %zu "
+                        "sets of inputs: that it agrees says little", x->outputs[i].name,
+                        x->set_count);
+}
+
 /* A runtime that cannot run the file says nothing about it. */
 static int is_verdict(int result)
 {
@@ -158,8 +171,10 @@ int convert_compare(const struct request *r, const char *onnx, json_t *cases, do
             continue;
         result = check_cases(&c, cases, e);
         progress_wipe();
-        if (!result)
+        if (!result) {
             *e = (struct error){0};
+            tell_of_odd_numbers(out);
+        }
         if (is_verdict(result))
             return result;
         log_warning("%s %s cannot run the ONNX file: %s", f->adapter->name, f->version, e->text);

@@ -100,6 +100,9 @@ static const struct option_spec all[] = {
     {OPTION_DYNAMIC_BATCH, 0, "dynamic-batch", NULL,
      "Leave the batch free: the first axis of every input, named batch. It is compared with other "
      "batches too."},
+    {OPTION_DYNAMIC, 0, "dynamic", "INPUT:AXIS=NAME",
+     "Leave this axis of an input free too, counted from 0, and call its size NAME; axes of one name "
+     "have one size. It is compared with other sizes too. May be repeated."},
     {OPTION_EXTERNAL_DATA, 0, "external-data", NULL,
      "Keep weights in FILE.data beside the ONNX file; needed, and done, beyond 1.9 GB."},
     {OPTION_TOLERANCE, 0, "tolerance", "X",

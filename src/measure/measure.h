@@ -92,4 +92,7 @@ void measure_agree(const struct measure_outputs *reference, const struct measure
 void measure_difference(const struct tensor *reference, const struct tensor *x, double *max,
                         double *mean);
 
+/* How many elements are NaN or infinite. */
+size_t measure_not_finite(const struct tensor *x);
+
 #endif

@@ -113,6 +113,9 @@ def single_nodes():
         yield f"Pad {mode}", one("Pad", weights=[ints("p", 1, 2, 1, 0), ("v", f(3)),
                                                  ints("a", 2, 3)], mode=mode)
     yield "TopK", one("TopK", weights=[ints("k", 2)], outputs="y z", axis=1, largest=0)
+    values_only = one("TopK", weights=[ints("k", 2)], outputs="y z", axis=1)
+    del values_only[0].graph.output[1]
+    yield "TopK without places", values_only
     for more in itertools.product((0, 1), (0, 1)):
         yield f"CumSum {more}", one("CumSum", weights=[("a", np.int64(1))], exclusive=more[0],
                                     reverse=more[1])
@@ -219,6 +222,18 @@ def whole_graphs():
     weight = ("w", generator.standard_normal((3, 3)).astype(np.float32))
     yield "shared weight", (model([node("MatMul", "x w", "a"), node("MatMul", "a w", "y")], x,
                                   out("y"), [weight]), x)
+    for size in (1, 3): # as an exporter writes squeeze(): what it does hangs on a size
+        wide = [("x", FLOAT, [2, size])]
+        branches = [helper.make_graph(
+            [node(op, *names)], op, [],
+            [helper.make_tensor_value_info(names[1], FLOAT, None)],
+            [numpy_helper.from_array(np.array([1]), "axis")] * (op == "Squeeze"))
+            for op, names in (("Squeeze", ("x axis", "s")), ("Identity", ("x", "i")))]
+        yield f"a branch, {size}", (model([
+            node("Shape", "x", "shape"), node("Gather", "shape one", "n", axis=0),
+            node("Equal", "n one", "is_one"),
+            node("If", "is_one", "z", then_branch=branches[0], else_branch=branches[1]),
+            node("Relu", "z", "y")], wide, [("y", FLOAT, None)], [("one", np.int64(1))]), wide)
     names = [("in.put:0", FLOAT, [2, 3])]
     yield "odd names", (model([helper.make_node("Relu", ["in.put:0"], ["a/b.c"], name="n.o/d:e"),
                                helper.make_node("Tanh", ["a/b.c"], ["y"], name="n.o/d:e")], names,
@@ -226,6 +241,102 @@ def whole_graphs():
     masked = [("x", FLOAT, ["N", 2, 4, 8]), ("m", BOOL, [4, 4])]
     yield "attention", (model([node("Attention", "x x x m", "y")], masked,
                               [("y", FLOAT, ["N", 2, 4, 8])], opset=23), masked)
+
+
+GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+
+
+def layer_weights(op, directions=1, bias=True):
+    """For inputs of 5 and a state of 3."""
+    rows = GATES[op] * 3
+    shapes = {"w": (directions, rows, 5), "r": (directions, rows, 3), "b": (directions, 2 * rows)}
+    return [(name, generator.standard_normal(shape).astype(np.float32))
+            for name, shape in shapes.items() if bias or name != "b"]
+
+
+def layer(op, weights, inputs=(("x", FLOAT, [4, 2, 5]),), opset=20, **attributes):
+    """One recurrent layer, its weights initializers or, of inputs that are named so, inputs."""
+    states = " ".join([""] + [i[0] for i in inputs[1:]])
+    names = "x w r" + (" b" if len(weights) > 2 else "")
+    given = names.split() + ([] if not states else [""] * (5 - len(names.split())) + states.split())
+    outputs = ["y", "yh"] + (["yc"] if op == "LSTM" else [])
+    made = helper.make_node(op, given, outputs, hidden_size=3, **attributes)
+    return model([made], list(inputs), [(n, FLOAT, None) for n in outputs], weights, opset)
+
+
+def recurrent_layers():
+    """What ONNX's reference knows: one direction, which is forward."""
+    x, free = [("x", FLOAT, [4, 2, 5])], [("x", FLOAT, [4, "N", 5])]
+    for op in GATES:
+        yield op, (layer(op, layer_weights(op)), x)
+        yield f"{op} 14", (layer(op, layer_weights(op), opset=14), x)
+        yield f"{op} without bias", (layer(op, layer_weights(op, bias=False)), x)
+        yield f"{op} of any batch", (layer(op, layer_weights(op), free), free)
+        states = x + [("h", FLOAT, [1, 2, 3])] + [("c", FLOAT, [1, 2, 3])] * (op == "LSTM")
+        yield f"{op} with states", (layer(op, layer_weights(op), states), states)
+        last = layer(op, layer_weights(op))
+        last.graph.node[0].output[0] = "" # the last state only
+        del last.graph.output[0]
+        while len(last.graph.output) > 1:
+            del last.graph.output[-1]
+        yield f"{op} last", (last, x)
+    yield "GRU reset behind", (layer("GRU", layer_weights("GRU"), linear_before_reset=1), x)
+    moved = layer("LSTM", layer_weights("LSTM")[1:]) # weights that the graph puts together
+    halves = [("w1", np.ones((1, 6, 5), np.float32)), ("w2", np.full((1, 6, 5), -1, np.float32))]
+    moved.graph.node.insert(0, node("Concat", "w1 w2", "w", axis=1))
+    moved.graph.initializer.extend(numpy_helper.from_array(v, n) for n, v in halves)
+    moved.graph.node[1].input[:] = ["x", "w", "r", "b"]
+    yield "LSTM of parts", (moved, x)
+
+
+def converted(proto, path):
+    onnx.save_model(proto, path)
+    return onnx_to_torch(path)[0]
+
+
+def check_directions(folder):
+    """Backwards is forwards over the reversed steps; both are the two side by side."""
+    path = os.path.join(folder, "layer.onnx")
+    x = generator.standard_normal((4, 2, 5)).astype(np.float32)
+    for op, reset in (("LSTM", {}), ("RNN", {}), ("RNN", {"activations": ["Relu"]}), ("GRU", {}),
+                      ("GRU", {"linear_before_reset": 1})):
+        weights = layer_weights(op, 2)
+        wanted = []
+        for i, steps in enumerate((x, x[::-1])):
+            one = [(name, value[i:i + 1]) for name, value in weights]
+            proto = layer(op, one, **reset)
+            if "activations" in reset: # the reference wants them to be tanh
+                wanted.append([t.numpy() for t in converted(proto, path)(torch.from_numpy(
+                    steps.copy()))])
+            else:
+                wanted.append(reference.ReferenceEvaluator(proto).run(None, {"x": steps}))
+            if i == 1:
+                got = converted(layer(op, one, direction="reverse", **reset), path)(
+                    torch.from_numpy(x))
+                np.testing.assert_allclose(got[0], wanted[1][0][::-1], atol=1e-5, err_msg=op)
+                np.testing.assert_allclose(got[1], wanted[1][1], atol=1e-5, err_msg=op)
+        more = {k: v * 2 if k == "activations" else v for k, v in reset.items()}
+        got = converted(layer(op, weights, direction="bidirectional", **more), path)(
+            torch.from_numpy(x))
+        wanted[1][0] = wanted[1][0][::-1]
+        for i, (a, b) in enumerate(zip(*wanted)):
+            both = np.concatenate([a, b], 1 if i == 0 else 0)
+            np.testing.assert_allclose(got[i], both, atol=1e-5, err_msg=f"{op} both, output {i}")
+
+
+def layers_refused():
+    """What PyTorch's layers have not, and the word that tells it."""
+    x, lengths = ("x", FLOAT, [4, 2, 5]), ("n", TensorProto.INT32, [2])
+    weights = layer_weights("LSTM")
+    padded = layer("LSTM", weights, (x, lengths))
+    padded.graph.node[0].input[:] = ["x", "w", "r", "b", "n"]
+    yield "sequence_lens", padded
+    yield "clip", layer("LSTM", weights, clip=1.0)
+    yield "activations sigmoid, relu, tanh", layer("LSTM", weights,
+                                                   activations=["Sigmoid", "Relu", "Tanh"])
+    peepholes = layer("LSTM", weights + [("p", np.zeros((1, 9), np.float32))])
+    peepholes.graph.node[0].input[:] = ["x", "w", "r", "b", "", "", "", "p"]
+    yield "peepholes", peepholes
 
 
 def refused(folder):
@@ -237,6 +348,7 @@ def refused(folder):
         "tf_crop_and_resize": one("Resize", x, [
             ("r", np.zeros(8, np.float32)), ("s", np.array([1, 1, 2, 2], np.float32))],
             mode="linear", coordinate_transformation_mode="tf_crop_and_resize")[0]}
+    cases |= dict(layers_refused())
     cases["com.example.Odd"].opset_import.append(helper.make_opsetid("com.example", 1))
     path = os.path.join(folder, "refused.onnx")
     for word, proto in cases.items():
@@ -261,13 +373,15 @@ def refused(folder):
 def main(folder):
     path = os.path.join(folder, "graph.onnx")
     failed = 0
-    for name, (proto, inputs) in itertools.chain(single_nodes(), sized_graphs(), whole_graphs()):
+    for name, (proto, inputs) in itertools.chain(single_nodes(), sized_graphs(), whole_graphs(),
+                                                  recurrent_layers()):
         try:
             check(name, proto, inputs, path)
         except Exception as error:
             failed += 1
             print(f"{name}: {type(error).__name__}: {str(error).strip()[:400]}")
     refused(folder)
+    check_directions(folder)
     onnx.save_model(dict(whole_graphs())["shared weight"][0], path)
     buffers = dict(onnx_to_torch(path)[0].named_buffers())
     assert len(buffers) == 1, f"one weight became {sorted(buffers)}"

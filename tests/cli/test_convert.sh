@@ -44,6 +44,16 @@ expect 2 convert "$model:make_model" --tolerance -1 -o "$dir/m.onnx"
 in_err "tolerance"
 expect 2 convert "$model:make_model" -r builtin -o "$dir/m.onnx"
 in_err "runtime 'builtin' does not convert"
+expect 2 convert "$model:make_model" --dim S=9 -o "$dir/m.onnx"
+in_err "only ONNX files have names for their sizes"
+for wrong in image image:1 :1=S image=S image:x=S image:8=S image:-1=S; do
+    expect 2 convert "$model:make_model" --dynamic "$wrong" -o "$dir/m.onnx"
+done
+in_err "axis"
+for wrong in '' 2S a-b; do
+    expect 2 convert "$model:make_model" --dynamic "image:1=$wrong" -o "$dir/m.onnx"
+    in_err "is no name for a size"
+done
 printf 'weights' >"$dir/weights.pt"
 expect 1 convert "$dir/weights.pt" -o "$dir/m.onnx"
 mkdir "$dir/empty"
@@ -105,9 +115,60 @@ expect 5 convert "$model:make_sign" --exporter torchscript -o "$new/s.onnx"
 in_err "outputs differ for"
 in_err "the reference has"
 in_err "input ids has no effect"
+expect 5 convert "$model:make_sometimes" --exporter torchscript -o "$new/s.onnx"
+in_err "outputs differ for"
+in_err "is nan"
 expect 5 convert "$model:make_random" -o "$new/s.onnx"
 in_err "gives other outputs for the same inputs"
 no_out
+clean '^m.onnx$'
+
+# NaN on both sides agrees, but shows nothing.
+expect 0 convert "$model:make_odd" --external-data -o "$new/odd.onnx"
+in_err "output 'output0' is NaN or infinite throughout"
+in_err "has no weights that are worth a file"
+in_out "; 768 of 768 numbers are not finite"
+grep -q "output1.* numbers are not finite" "$dir/out" || fail "nothing is said of the other output"
+grep -q "'output1' is NaN" "$dir/err" && fail "an output with finite numbers is warned of"
+rm "$new/odd.onnx"
+clean '^m.onnx$'
+
+# Other axes than the batch, by both exporters, at several lengths.
+tokens=$root/tests/fixtures/pytorch/tokens.py
+long=(--dynamic ids:1=S --dynamic mask:1=S)
+for exporter in dynamo torchscript; do
+    expect 0 convert "$tokens:make_tokens" --exporter $exporter --dynamic-batch "${long[@]}" -f -o "$new/t.onnx"
+    in_out "[batch,S]"
+    in_out "[batch,S,8]"
+    in_out "on 8 sets of inputs"
+    for set in "S 3" "S 7" "batch 1" "batch 3"; do
+        in_err "comparing outputs for seeded inputs, $set"
+    done
+    for sizes in "" "--dim S=11 -b 4" "--shape ids=3x5 --shape mask=3x5"; do
+        expect 0 "$wattle" run "$new/t.onnx" -r builtin --dry-run $sizes
+    done
+    expect 0 convert "$new/t.onnx" --dim S=9 -f -q -o "$new/t.pt2"
+    in_out "[1,9,8]"
+done
+expect 0 convert "$new/t.onnx" "${long[@]}" --dim S=9 --dim batch=3 -f -q -o "$new/t.pt2"
+in_out "[3,S,8]"
+expect 0 convert "$new/t.pt2" -f -o "$new/t.onnx" --dynamic ids:1=LENGTH
+in_out "LENGTH]"
+in_err "LENGTH 4"
+expect 2 convert "$new/t.onnx" --dim T=9 -o "$new/u.pt2"
+in_err "has no dimension 'T'; it has LENGTH"
+expect 2 convert "$new/t.onnx" --dim LENGTH=9 --shape ids=3x8 -o "$new/u.pt2"
+expect 2 convert "$tokens:make_tokens" --dynamic none:1=S -o "$new/u.onnx"
+in_err "the model has no input 'none'; it has ids, mask"
+expect 2 convert "$tokens:make_tokens" --dynamic ids:2=S -o "$new/u.onnx"
+in_err "has 2 axes"
+expect 2 convert "$tokens:make_tokens" --dynamic-batch --dynamic ids:0=N -o "$new/u.onnx"
+in_err "two names, batch and N"
+expect 2 convert "$tokens:make_tokens" --dynamic ids:0=S --dynamic mask:1=S -o "$new/u.onnx"
+in_err "'S' would be 2 in one input and 6 in another"
+expect 1 convert "$tokens:make_tokens" --dynamic ids:1=S -o "$new/u.onnx"
+in_err "the module does not take any size of 'S'"
+rm "$new"/t.*
 clean '^m.onnx$'
 
 # In words: with the place in the user's file, or what to do.
@@ -120,16 +181,41 @@ expect 1 convert "$model:make_fixed" --dynamic-batch -o "$new/s.onnx"
 in_err "does not take any batch"
 in_err "without --dynamic-batch"
 expect 1 convert "$model:make_failing" -o "$new/s.onnx"
-in_err "model.py:38: RuntimeError"
+in_err "model.py:52: RuntimeError"
 expect 1 convert "$model:make_error" -o "$new/s.onnx"
-in_err "model.py:80: ValueError: no weights here"
+in_err "model.py:102: ValueError: no weights here"
 expect 1 convert "$model:make_model" -o "$dir/none/s.onnx"
 in_err "cannot write to folder"
 clean '^m.onnx$'
 
+# Weights beside the file: both are moved, missed, kept and replaced together.
+mkdir "$dir/far"
+expect 0 convert "$model:make_model" --external-data -q -o "$new/w.onnx"
+in_out "w.onnx.data"
+in_out "weights, which the file above needs beside it"
+[ "$(stat -c %s "$new/w.onnx.data")" -gt 600 ] || fail "the weights are not there"
+data=$(sha256sum <"$new/w.onnx.data")
+mv "$new/w.onnx" "$dir/far/other.onnx"
+expect 2 convert "$model:make_model" --external-data -q -o "$new/w.onnx"
+in_err "w.onnx.data' is there already"
+mv "$new/w.onnx.data" "$dir/far/"
+quick=(-r builtin --blocks 1 --duration 20ms --warmup 20ms --min-runs 1 -t 1 -q --sysroot "$quiet")
+expect 0 "$wattle" run "$dir/far/other.onnx" "${quick[@]}"
+rm "$dir/far/w.onnx.data"
+expect 1 "$wattle" run "$dir/far/other.onnx" "${quick[@]}"
+in_err "w.onnx.data"
+expect 0 convert "$model:make_model" --external-data -q -o "$new/w.onnx"
+(cd "$new" && expect 0 convert "$model:make_model" --external-data -f -q -o w.onnx) || exit 1
+[ "$(sha256sum <"$new/w.onnx.data")" = "$data" ] || fail "other weights"
+expect 0 convert "$model:make_model" --external-data --exporter torchscript -f -q -o "$new/w.onnx"
+expect 0 convert "$model:make_model" -f -o "$new/w.onnx"
+in_err "w.onnx.data' is of another model"
+rm "$new"/w.*
+clean '^m.onnx$'
+
 # Interrupted, nothing is left.
 set -m
-"$wattle" convert "$model:make_model" -o "$new/s.onnx" >"$dir/out" 2>"$dir/err" </dev/null &
+"$wattle" convert "$model:make_model" --external-data -o "$new/s.onnx" >"$dir/out" 2>"$dir/err" </dev/null &
 pid=$!
 until grep -q 'exporting' "$dir/err"; do sleep 0.1; kill -0 $pid 2>/dev/null || fail "ended"; done
 kill -INT $pid

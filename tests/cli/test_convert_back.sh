@@ -38,4 +38,16 @@ expect 2 convert "$new/m.pt2" -o "$new/m.pt2" -f
 in_err "is PyTorch's already"
 expect 1 convert "$root/tests/fixtures/onnx/sequence.onnx" -o "$new/s.pt2"
 in_err "of the ONNX file is no tensor"
+
+# Recurrent layers, of both exporters: there and back, and run as they are.
+for exporter in torchscript dynamo; do
+    layers=$dir/layers.onnx
+    expect 0 convert "$root/tests/fixtures/pytorch/tokens.py:make_layers" --exporter $exporter -f -q -o "$layers"
+    expect 0 convert "$layers" -f -q -o "$new/l.pt2"
+    in_out "own: "
+done
+rm "$new/l.pt2"
+expect 0 "$wattle" run "$layers" -r builtin -r pytorch:eager --blocks 1 --duration 50ms --warmup 20ms \
+    --min-runs 1 -t 1 -q --sysroot "$quiet"
+in_out "outputs agree"
 clean '^m.pt2$\|^back.onnx$'

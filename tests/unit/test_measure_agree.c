@@ -76,6 +76,8 @@ static void nan_and_infinity_are_not_hidden(void **state)
     assert_int_equal(agree(output(b), output(b)).ok, 1);
     b[2] = INFINITY;
     assert_int_equal(agree(output(b), output(b)).ok, 1);
+    struct measure_output odd = output(b);
+    assert_int_equal(measure_not_finite(&odd.tensor), 1);
     assert_int_equal(agree(output(a), output(b)).ok, 0);
 }
 

@@ -2,7 +2,8 @@
 
 The request has, beside what pytorch_module.py reads of it: "to" ("onnx" or "pytorch"), "output"
 (the path of the file to make), "exporter" ("dynamo" or "torchscript"), "opset", "dynamic_batch",
-"external_data", "seed", "source" (name and SHA-256 of the file), "result", "scratch", "site".
+"dynamic" ([{"input", "axis", "name"}]), "dims" ({symbol of an ONNX file: size}), "external_data",
+"seed", "source" (name and SHA-256 of the file), "result", "scratch", "site".
 It makes the file and, for who compares, inputs and the outputs that PyTorch gave for them:
 "cases", [{"inputs": FILE.npz, "outputs": FILE.npz, "what", "batch"}].
 
@@ -15,18 +16,21 @@ import importlib.metadata
 import json
 import os
 import re
+import shutil
 import sys
 from typing import Any, Callable
 
 # Run in isolation, a script does not see its neighbours.
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
+import free_axes
+from free_axes import BATCH, EXPORT_SIZE, batch_of
 from prepare import add_note, as_tuple, causes, explain, max_rel_error, set_up, take_streams, told
 
-EXPORT_BATCH = 2              # 1 would be taken for a size that is never another
 SEEDED_SETS = 3
-OTHER_BATCHES = (1, 3)        # compared too when the batch is free
 EMBEDDED_MAX = 1_900_000_000  # bytes of weights; a file of protobuf ends at 2 GiB
+OUTSIDE_MIN = 64              # bytes of a weight that is kept outside of the file
+PAGE = 4096                   # where weights begin there, so that they can be mapped
 SAME = 1e-5                   # sums may be taken in another order, but no more
 DATA_ENDING = ".data"
 
@@ -35,8 +39,8 @@ class Converter:
     def __init__(self, request: dict, shown: Any):
         self.request, self.shown = request, shown
         self.built: Any = None
-        self.free = False     # the batch is
-        self.free_outputs: list[bool] = []
+        self.axes: free_axes.Axes = []        # of inputs
+        self.output_axes: free_axes.Axes = []
         self.unused: list = [] # names of inputs that the file does not have
         self.made: dict = {}
 
@@ -51,14 +55,15 @@ class Converter:
         self.say(f"reading {os.path.basename(self.request['model'])} (torch {torch.__version__})")
         with torch.no_grad():
             self.built = self.build()
-            self.free = self.batch_is_free()
+            self.axes = free_axes.find(self.request, self.built, self.source_shapes())
+            self.output_axes = self.follow_axes()
             cases = self.cases()
-            self.free_outputs = self.find_free_outputs()
             self.write()
             cases = [self.save_case(i, *case) for i, case in enumerate(cases)]
         return self.made | {
             "torch": torch.__version__, "how": self.built.how, "cases": cases,
-            "inputs": self.shown_shapes("inputs"), "outputs": self.shown_shapes("outputs")}
+            "inputs": self.entries("inputs", False), "outputs": self.entries("outputs", False),
+            "shown": {which: self.entries(which, True) for which in ("inputs", "outputs")}}
 
     # --- what is converted
 
@@ -71,7 +76,7 @@ class Converter:
         else:
             request = dict(self.request)
             if kind == "exported":
-                request["batch"] = EXPORT_BATCH if exported_is_free(request["model"]) else 0
+                request["batch"] = EXPORT_SIZE if exported_is_free(request["model"]) else 0
             if kind == "onnx":
                 request["batch"] = self.onnx_batch()
             built = module.build(request)
@@ -83,9 +88,9 @@ class Converter:
         """0 where the file says it itself."""
         from pytorch_module import Refused
 
-        sizes = onnx_batches(self.request["model"])
-        if 0 in sizes:
-            return EXPORT_BATCH if self.request.get("dynamic_batch") else 1
+        sizes = [shape[0] for shape in onnx_shapes(self.request["model"]).values() if shape]
+        if not all(isinstance(size, int) for size in sizes):
+            return EXPORT_SIZE if self.request.get("dynamic_batch") else 1
         if self.request.get("dynamic_batch") and sizes:
             raise Refused("usage", f"the batch of this file is fixed at {sizes[0]}",
                           "leave out --dynamic-batch")
@@ -101,62 +106,48 @@ class Converter:
                           "its forward() may use dropout or rand() although eval() was called")
         return built
 
-    def batch_is_free(self) -> bool:
-        """Asked for, or what an exported program has by itself."""
-        from pytorch_module import Refused
-
-        wanted = bool(self.request.get("dynamic_batch"))
-        if self.request["format"] != "exported":
-            return wanted
-        sizes = placeholder_shapes(self.built.program)
-        free = any(shape and not isinstance(shape[0], int) for shape in sizes)
-        if wanted and not free:
-            raise Refused("usage", "the batch of this exported program is fixed at "
-                          f"{sizes[0][0] if sizes[0] else 1}",
-                          "export it with dynamic_shapes, or convert the module's own code")
-        return free
+    def source_shapes(self) -> list[list]:
+        """Of each input what the source says of its sizes: a number, a symbol or nothing (None)."""
+        kind = self.request["format"]
+        if kind == "exported":
+            return [[size if isinstance(size, int) else str(size) for size in shape]
+                    for shape in placeholder_shapes(self.built.program)]
+        known = onnx_shapes(self.request["model"]) if kind == "onnx" else {}
+        return [known.get(entry["name"], [None] * value.dim())
+                for entry, value in zip(self.built.inputs, self.built.examples)]
 
     def examples(self) -> tuple:
         """For the export."""
-        values = self.built.examples
-        if self.free and batch_of(values) == 1:
-            return other_batch(values, EXPORT_BATCH)
-        return values
+        return free_axes.for_export(self.axes, self.built.examples)
 
-    def find_free_outputs(self) -> list[bool]:
-        """Which outputs' first axis follows the batch."""
-        from pytorch_module import Refused, first_line
+    def follow_axes(self) -> free_axes.Axes:
+        def run(values: tuple) -> tuple:
+            return as_tuple(self.built.module(*copies(values)))
 
-        values = self.examples()
-        if not self.free:
-            return [False] * len(self.built.outputs)
-        more = other_batch(values, batch_of(values) + 1)
-        try:
-            pairs = zip(as_tuple(self.built.module(*copies(values))),
-                        as_tuple(self.built.module(*copies(more))))
-        except Exception as error:
-            raise Refused("unsupported", f"the module does not take any batch: {first_line(error)}",
-                          "convert it without --dynamic-batch") from error
-        return [a.dim() > 0 and a.shape[0] != b.shape[0] for a, b in pairs]
+        return free_axes.follow(self.axes, self.built.examples, self.built.outputs, run,
+                                self.request["format"] == "exported")
 
-    def shown_shapes(self, which: str) -> list[dict]:
-        free = self.free_outputs if which == "outputs" else [
-            bool(self.axes(value, "batch")) for value in self.examples()]
-        return [entry | ({"shape": [None] + entry["shape"][1:]} if self.free and is_free else {})
-                for entry, is_free in zip(getattr(self.built, which), free)
-                if entry["name"] not in self.unused]
+    def entries(self, which: str, named: bool) -> list[dict]:
+        """Inputs or outputs of the file; in the place of a free size its name, or null."""
+        axes = self.axes if which == "inputs" else self.output_axes
+        made = []
+        for entry, names in zip(getattr(self.built, which), axes):
+            shape = [(names[axis] if named else None) if axis in names else size
+                     for axis, size in enumerate(entry["shape"])]
+            if entry["name"] not in self.unused:
+                made.append(entry | {"shape": shape})
+        return made
 
     # --- what is compared
 
     def cases(self) -> list[tuple]:
-        """Inputs and the original's outputs: the examples, seeded ones, other batches."""
+        """Inputs and the original's outputs: the examples, seeded ones, other sizes."""
         given = self.built.examples
         sets = [("example inputs", given)]
         sets += [(f"seeded inputs {i}", self.seeded(given, i)) for i in range(1, SEEDED_SETS + 1)]
-        for batch in OTHER_BATCHES if self.free else ():
-            if batch != batch_of(given):
-                sets.append((f"seeded inputs, batch {batch}",
-                             self.seeded(other_batch(given, batch), 100 + batch)))
+        for i, (name, size) in enumerate(free_axes.other_sizes(self.axes, given)):
+            values = free_axes.resized(self.axes, given, {name: size})
+            sets.append((f"seeded inputs, {name} {size}", self.seeded(values, 100 + i)))
         return [(what, values, outputs) for i, (what, values) in enumerate(sets)
                 if (outputs := self.outputs(i, what, values))]
 
@@ -226,18 +217,15 @@ class Converter:
         outputs = [entry["name"] for entry in self.built.outputs]
         return inputs, [name + "_out" if name in inputs else name for name in outputs]
 
-    def axes(self, value: Any, symbol: Any) -> dict | None:
-        """The batch is the first axis of the tensors that have that size there."""
-        has_batch = value.dim() > 0 and value.shape[0] == batch_of(self.examples())
-        return {0: symbol} if has_batch else None
-
     def free_shapes(self) -> tuple | None:
         import torch
 
-        if not self.free:
+        if not any(self.axes):
             return None
-        batch = torch.export.Dim("batch")
-        shapes = tuple(self.axes(value, batch) for value in self.examples())
+        batch = torch.export.Dim(BATCH)
+        dynamic = torch.export.Dim.DYNAMIC # finds by itself up to which size the module goes
+        shapes = tuple({axis: batch if name == BATCH else dynamic for axis, name in names.items()}
+                       or None for names in self.axes)
         return (shapes,) if takes_many(self.built.module) else shapes
 
     def export_dynamo(self, path: str) -> None:
@@ -255,18 +243,13 @@ class Converter:
         import torch
 
         inputs, outputs = self.names()
-        values = self.examples()
-        axes = {}
-        if self.free:
-            axes = {name: {0: "batch"} for name, value in zip(inputs, values)
-                    if self.axes(value, "batch")}
-            axes |= {name: {0: "batch"} for name, is_free in zip(outputs, self.free_outputs)
-                     if is_free}
+        axes = {name: names for name, names in zip(inputs + outputs, self.axes + self.output_axes)
+                if names}
         module = self.built.module
         if self.built.program is not None:
             module = still(module)
         torch.onnx.export(
-            module, values, path, dynamo=False, input_names=inputs, output_names=outputs,
+            module, self.examples(), path, dynamo=False, input_names=inputs, output_names=outputs,
             opset_version=self.request["opset"], dynamic_axes=axes or None)
 
     def tidy(self, raw: str) -> str:
@@ -275,6 +258,7 @@ class Converter:
         from pytorch_module import Refused
 
         model = onnx.load(raw)
+        shutil.rmtree(os.path.dirname(raw)) # gigabytes, of which there will be another copy
         written = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
         if written != self.request["opset"]:
             raise Refused("unsupported", f"the exporter wrote opset {written}, not "
@@ -283,7 +267,7 @@ class Converter:
         self.check_interface(model)
         clean(model)
         inputs, _ = self.names()
-        rename_batch(model, inputs if self.free else [])
+        rename_axes(model, dict(zip(inputs, self.axes)))
         self.note(model)
         return self.save(model)
 
@@ -292,6 +276,8 @@ class Converter:
         notes = {f"wattle.input.{entry['name']}": rule for entry, value in
                  zip(self.built.inputs, self.built.examples)
                  if entry["name"] not in self.unused and (rule := rule_of(entry, value))}
+        sizes = free_axes.sizes_of(self.axes, self.built.examples)
+        notes |= {f"wattle.dim.{name}": str(size) for name, size in sizes.items() if name != BATCH}
         notes |= {"wattle.convert.exporter": EXPORTERS[self.request["exporter"]],
                   "wattle.convert.versions": versions(self.request["exporter"])}
         notes |= {f"wattle.convert.{key}": self.request[key]
@@ -318,14 +304,13 @@ class Converter:
 
         output = self.request["output"]
         size = sum(len(t.raw_data) for t in model.graph.initializer)
-        if not self.request.get("external_data") and size <= EMBEDDED_MAX:
-            onnx.save_model(model, output)
-            return ""
-        data = os.path.basename(self.request["final"]) + DATA_ENDING
-        onnx.save_model(model, output, save_as_external_data=True, all_tensors_to_one_file=True,
-                        location=data, size_threshold=1024)
-        path = os.path.join(os.path.dirname(output), data)
-        return data if os.path.exists(path) else "" # no tensor was large enough
+        wanted = self.request.get("external_data") or size > EMBEDDED_MAX
+        weights = outside_weights(model) if wanted else []
+        name = os.path.basename(self.request["final"]) + DATA_ENDING
+        if weights:
+            put_outside(weights, os.path.dirname(output), name)
+        onnx.save_model(model, output)
+        return name if weights else ""
 
 
 EXPORTERS = {"dynamo": "torch.onnx.export, dynamo", "torchscript": "torch.onnx.export, TorchScript"}
@@ -342,19 +327,6 @@ def versions(exporter: str) -> str:
 def copies(values: tuple) -> tuple:
     """A module that writes into its inputs must not change what others are given."""
     return tuple(value.clone() for value in values)
-
-
-def batch_of(values: tuple) -> int:
-    return next((int(value.shape[0]) for value in values if value.dim()), 1)
-
-
-def other_batch(values: tuple, batch: int) -> tuple:
-    """Rows of the examples, repeated or left out."""
-    import torch
-
-    own = batch_of(values)
-    return tuple(value[torch.arange(batch) % own].contiguous()
-                 if value.dim() and value.shape[0] == own else value for value in values)
 
 
 def rule_of(entry: dict, value: Any) -> str:
@@ -450,18 +422,18 @@ def exported_is_free(path: str) -> bool:
     return any(shape and not isinstance(shape[0], int) for shape in sizes)
 
 
-def onnx_batches(path: str) -> list[int]:
-    """The first size of each input; 0 for a free one."""
+def onnx_shapes(path: str) -> dict[str, list]:
+    """Of each input its sizes: a number, a symbol, or None where there is neither."""
     import onnx
 
     try:
         graph = onnx.load(path, load_external_data=False).graph
     except Exception: # which build() tells
-        return []
+        return {}
     weights = {tensor.name for tensor in graph.initializer}
-    shapes = [value.type.tensor_type.shape.dim for value in graph.input
-              if value.name not in weights]
-    return [shape[0].dim_value for shape in shapes if shape]
+    return {value.name: [dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None
+                         for dim in value.type.tensor_type.shape.dim]
+            for value in graph.input if value.name not in weights}
 
 
 def clean(model: Any) -> None:
@@ -476,19 +448,43 @@ def clean(model: Any) -> None:
     del model.graph.metadata_props[:]
 
 
-def rename_batch(model: Any, inputs: list[str]) -> None:
-    """The symbol of the batch is "batch", whatever the exporter called it."""
-    first = next((v for v in model.graph.input if v.name in inputs
-                  and v.type.tensor_type.shape.dim), None)
-    symbol = first.type.tensor_type.shape.dim[0].dim_param if first is not None else ""
-    if not symbol or symbol == "batch":
+def rename_axes(model: Any, axes: dict[str, dict[int, str]]) -> None:
+    """Free sizes by their names, whatever the exporter called them."""
+    names: dict[str, str] = {}
+    for value in model.graph.input:
+        for axis, name in axes.get(value.name, {}).items():
+            symbol = value.type.tensor_type.shape.dim[axis].dim_param
+            if symbol:
+                names.setdefault(symbol, name)
+    if all(symbol == name for symbol, name in names.items()):
         return
-    word = re.compile(rf"\b{re.escape(symbol)}\b")
+    word = re.compile(r"\b(" + "|".join(map(re.escape, names)) + r")\b")
     for values in (model.graph.input, model.graph.output, model.graph.value_info):
         for value in values:
             for dim in value.type.tensor_type.shape.dim:
                 if dim.dim_param:
-                    dim.dim_param = word.sub("batch", dim.dim_param)
+                    dim.dim_param = word.sub(lambda found: names[found[1]], dim.dim_param)
+
+
+def outside_weights(model: Any) -> list:
+    """What is worth it. Small integers stay: they are shapes and axes, which who reads a model
+    wants to know before there are weights."""
+    from onnx import TensorProto
+
+    least = {TensorProto.INT64: 1024, TensorProto.INT32: 1024}
+    return [tensor for tensor in model.graph.initializer
+            if len(tensor.raw_data) >= least.get(tensor.data_type, OUTSIDE_MIN)]
+
+
+def put_outside(weights: list, folder: str, name: str) -> None:
+    from onnx.external_data_helper import set_external_data
+
+    with open(os.path.join(folder, name), "wb") as file:
+        for tensor in weights:
+            file.seek(-(-file.tell() // PAGE) * PAGE)
+            set_external_data(tensor, name, file.tell(), len(tensor.raw_data))
+            file.write(tensor.raw_data)
+            tensor.ClearField("raw_data")
 
 
 # --- notes --------------------------------------------------------------------------------------
@@ -552,14 +548,22 @@ def explain_export(error: BaseException, request: dict) -> dict:
         at = place(request, chain)
         return told("unsupported", f"the module decides by the values of its inputs{at}", hint)
     if "ConstraintViolationError" in text or "specialized" in text:
-        return told("unsupported", "the module does not take any batch: "
-                    + short(reason_of(text)), "convert it without --dynamic-batch")
+        return told("unsupported", f"the module does not take any {free_words(request)}: "
+                    + short(reason_of(text)), f"convert it without {free_option(request)}")
     told_plainly = explained(error)
     if told_plainly["error"] == "unsupported":
         deepest = chain[-1]
         told_plainly["text"] = short(f"{type(deepest).__name__}: {first_of(str(deepest))}")
         told_plainly["hint"] = told_plainly["hint"] or hint
     return told_plainly
+
+
+def free_words(request: dict) -> str:
+    return "size of a free axis" if request.get("dynamic") else "batch"
+
+
+def free_option(request: dict) -> str:
+    return "--dynamic" if request.get("dynamic") else "--dynamic-batch"
 
 
 def place(request: dict, chain: list[BaseException]) -> str:

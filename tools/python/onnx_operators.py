@@ -11,6 +11,8 @@ import math
 import torch
 import torch.nn.functional as F
 
+import onnx_recurrent as recurrent
+
 TYPES = {1: torch.float32, 2: torch.uint8, 3: torch.int8, 5: torch.int16, 6: torch.int32,
          7: torch.int64, 9: torch.bool, 10: torch.float16, 11: torch.float64, 16: torch.bfloat16}
 
@@ -436,6 +438,7 @@ TENSORS = {
     "BitwiseXor": (lambda a, k: a[0] ^ a[1], set()), "BitwiseNot": (one(torch.bitwise_not), set()),
 }
 TENSORS.update({name: (reduce(function), {1}) for name, function in REDUCTIONS.items()})
+TENSORS.update({op: (recurrent.recurrent(op), set()) for op in recurrent.ORDER})
 
 # with one more input behind: an empty tensor, which tells on what device the module is
 PLACED = {"ConstantOfShape": (constant_of_shape, {0}), "Range": (arange, {0, 1, 2}),
@@ -443,3 +446,4 @@ PLACED = {"ConstantOfShape": (constant_of_shape, {0}), "Range": (arange, {0, 1, 
 
 # what a node may ask for that the function above does not do: the reason, or None
 REFUSALS = {"Resize": resize_refusal, "Attention": attention_refusal}
+REFUSALS.update({op: recurrent.refusal(op) for op in recurrent.ORDER})

@@ -22,9 +22,12 @@ import torch
 from onnx import defs, helper, numpy_helper, reference
 
 import onnx_operators as operators
+import onnx_recurrent as recurrent
 
 OWN = "wattle"       # domain of the operators that we register
 SMALL = 4096         # elements of a tensor that may be computed beforehand
+MOVED = 2 ** 26      # and where they are only put together otherwise: weights of recurrent layers
+MOVES = ("Concat", "Slice", "Split", "Squeeze", "Unsqueeze")
 PYTHON_MAX = 256     # elements of a tensor that may be Python numbers
 CONVERTED_MIN = 9    # opset below which files are brought up to UP_TO
 UP_TO = 17
@@ -142,8 +145,9 @@ def find_converter(node, version):
 class Step(torch.nn.Module):
     """One operator: its constants are Python numbers, its inputs come from other steps."""
 
-    def __init__(self, name, attributes, constants, slots, count):
+    def __init__(self, name, attributes, constants, slots, count, outputs):
         super().__init__()
+        self.outputs = outputs
         self.name = name
         self.keys = attributes
         self.constants = constants
@@ -162,7 +166,7 @@ class Step(torch.nn.Module):
         if self.placed:
             args.append(self.at)
         result = function_of(self.name)(args, self.keys)
-        return result[0] if isinstance(result, tuple) and len(result) == 1 else result
+        return result[0] if isinstance(result, tuple) and self.outputs == 1 else result
 
 
 def function_of(name):
@@ -184,7 +188,8 @@ def convert_step(node, graph):
         if isinstance(value, onnx.TensorProto):
             attributes[name] = numpy_helper.to_array(value).flat[0].item()
             attributes["dtype"] = value.data_type
-    step = Step(node.operation_type, attributes, constants, slots, count)
+    outputs = len(node.output_values) # used ones
+    step = Step(node.operation_type, attributes, constants, slots, count, outputs)
     return OperationConverterResult(step, onnx_mapping_from_node(node=node))
 
 
@@ -254,10 +259,10 @@ class Rewriter:
 
     # -- what is known
 
-    def array(self, name):
+    def array(self, name, most=SMALL):
         """The value as numbers when it is a small constant."""
         tensor = self.constants.get(name)
-        if tensor is not None and np.prod(tensor.dims, dtype=np.int64) <= SMALL:
+        if tensor is not None and np.prod(tensor.dims, dtype=np.int64) <= most:
             return numpy_helper.to_array(tensor)
         return None
 
@@ -328,13 +333,29 @@ class Rewriter:
     def node(self, node):
         if node.op_type == "Constant" and self.standard(node):
             self.constant_node(node)
-        elif self.standard(node) and (self.fold(node) or self.of_sizes(node) or self.ours(node)):
+        elif self.standard(node) and (self.branch(node) or self.fold(node) or
+                                      self.of_sizes(node) or self.ours(node)):
             pass
         else:
             self.keep(node)
 
     def standard(self, node):
         return node.domain in ("", "ai.onnx")
+
+    def branch(self, node):
+        """Of an If whose condition is known, what is in the branch that it takes."""
+        condition = self.array(node.input[0]) if node.op_type == "If" else None
+        if condition is None:
+            return False
+        graph = attributes_of(node)["then_branch" if condition.item() else "else_branch"]
+        self.constants.update({tensor.name: tensor for tensor in graph.initializer})
+        self.infos.update({value.name: value for value in graph.value_info})
+        for inner in graph.node:
+            self.node(inner)
+        for name, output in zip(node.output, graph.output):
+            self.infos[name] = output
+            self.node(helper.make_node("Identity", [output.name], [name], name=name))
+        return True
 
     def constant_node(self, node):
         attribute = node.attribute[0]
@@ -355,7 +376,8 @@ class Rewriter:
         if node.op_type == "Identity" and node.input[0] in self.constants:
             self.constant(node.output[0], numpy_helper.to_array(self.constants[node.input[0]]))
             return True
-        arrays = {name: self.array(name) for name in node.input if name}
+        most = MOVED if node.op_type in MOVES else SMALL
+        arrays = {name: self.array(name, most) for name in node.input if name}
         if any(a is None for a in arrays.values()) or node.op_type in ("Dropout", "Bernoulli") or (
                 node.op_type.startswith("Random")):
             return False
@@ -505,15 +527,32 @@ class Rewriter:
         attributes = attributes_of(node)
         attributes["outputs"] = len(node.output)
         refuse = operators.REFUSALS.get(op)
-        why = refuse(attributes) if refuse else None
+        given = [bool(name) for name in node.input]
+        why = refuse(attributes | {"given": given}) if refuse else None
         if why:
             raise ConversionError(f"operator {op} of node {label(node)}: {why} has no equal in "
                                   "PyTorch", "run the ONNX file itself with another runtime")
         if op == "Range":
             attributes["dtype"] = self.element_type(node.input[0]) or onnx.TensorProto.INT64
+        if op in recurrent.ORDER:
+            attributes["arranged"] = self.arrange(op, inputs)
         self.own.add(op)
         self.add(op, node, inputs, numbers, attributes)
         return True
+
+    def arrange(self, op, inputs):
+        """Constant weights and biases in PyTorch's order, in place of what inputs names."""
+        places = [i for i in (1, 2, 3) if i < len(inputs) and inputs[i]]
+        if any(inputs[i] not in self.constants for i in places):
+            return 0
+        for i in places:
+            made = f"{inputs[i]}/{op}"
+            if made not in self.constants: # layers may share them
+                weights = torch.from_numpy(numpy_helper.to_array(self.constants[inputs[i]]).copy())
+                ordered = recurrent.in_order(op, weights, 2 if i == 3 else 1)
+                self.constant(made, ordered.numpy())
+            inputs[i] = made
+        return 1
 
     def keep(self, node):
         if not self.standard(node) or not find_converter(node, self.opset):
@@ -548,6 +587,8 @@ class Rewriter:
         del self.graph.node[:]
         for i, node in enumerate(reversed(kept)):
             node.name = f"{node.op_type}_{i}" # of which a module's name can be made
+            for place, name in enumerate(node.output): # else inputs that are not given are these
+                node.output[place] = name or f"{node.name}/unused{place}"
             self.graph.node.append(node)
         del self.graph.initializer[:]
         self.graph.initializer.extend(t for n, t in self.constants.items() if n in used)

@@ -2,7 +2,8 @@
 
 REQUEST is a dict: "model" (path; for "python" FILE.py:FUNCTION), "format" ("onnx", "exported" or
 "python"), "zoo" (the built-in model it is, with form "native"; ""), "form", "provider" ("cpu",
-"cuda"), "precision", "batch" and "inputs", [{"name", "type", "shape", "range"}] as far as known.
+"cuda"), "precision", "batch" and "inputs", [{"name", "type", "shape", "range"}] as far as known; of
+an ONNX file maybe also "dims", {name of a size: size}.
 """
 from __future__ import annotations
 
@@ -242,10 +243,17 @@ def check_batch(whose: str, inputs: list[dict], request: dict, advice: str) -> N
 # --- ONNX --------------------------------------------------------------------------------------
 
 
-def onnx_sizes(value: Any) -> list[int | None]:
-    """The fixed ones."""
-    return [dim.dim_value if dim.HasField("dim_value") else None
+def onnx_sizes(value: Any, dims: dict[str, int]) -> list[int | None]:
+    """The fixed ones, and those that the request has for their names."""
+    return [dim.dim_value if dim.HasField("dim_value") else dims.get(dim.dim_param)
             for dim in value.type.tensor_type.shape.dim]
+
+
+def check_dims(values: list, dims: dict[str, int]) -> None:
+    known = {dim.dim_param for value in values for dim in value.type.tensor_type.shape.dim}
+    for name in dims.keys() - known:
+        names = ", ".join(sorted(known - {""})) or "none"
+        raise Refused("usage", f"the model has no dimension '{name}'; it has {names}")
 
 
 def onnx_guesses(value: Any, metadata: dict[str, str], batch: int) -> list[int | None]:
@@ -283,16 +291,17 @@ def onnx_interface(request: dict) -> tuple[list[dict], list[dict], list[str]]:
     graph = model.graph
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     weights = {tensor.name for tensor in graph.initializer}
+    values = [value for value in graph.input if value.name not in weights]
+    dims = request.get("dims") or {}
+    check_dims(values, dims)
     inputs = []
-    for value in graph.input:
-        if value.name in weights:
-            continue
+    for value in values:
         if not value.type.tensor_type.elem_type:
             raise Refused("unsupported", f"input '{value.name}' of the ONNX file is no tensor",
                           "run the ONNX file itself with another runtime")
         kind = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name
         entry = {"name": value.name, "type": kind,
-                 "shape": onnx_sizes(value),
+                 "shape": onnx_sizes(value, dims),
                  "guess": onnx_guesses(value, metadata, request.get("batch") or 0)}
         is_integer = kind.startswith(("int", "uint"))
         limits = onnx_range(graph, value.name, metadata) if is_integer else None
@@ -383,6 +392,13 @@ def has_structure(program: Any) -> bool:
     return bool(named) or not all(isinstance(name, str) for name in positional)
 
 
+def exported_guesses(value: torch.Tensor, saved: Any, batch: int | None) -> list[int | None]:
+    """What free sizes are unless the request tells: as in the export, where that is kept."""
+    same = isinstance(saved, torch.Tensor) and saved.dim() == value.dim()
+    sizes = list(saved.shape) if same else [None] * value.dim()
+    return [batch] + sizes[1:] if sizes else []
+
+
 def exported_inputs(program: Any, note: dict, batch: int | None = None) -> list[dict]:
     wanted = program.graph_signature.user_inputs
     nodes = [node for node in program.graph.nodes
@@ -403,7 +419,7 @@ def exported_inputs(program: Any, note: dict, batch: int | None = None) -> list[
                                          f"tensor")
         entry = {"name": extra.get("name", node.name), "type": TYPE_NAMES.get(value.dtype, "?"),
                  "shape": [size if isinstance(size, int) else None for size in value.shape],
-                 "guess": [batch if axis == 0 else None for axis in range(value.dim())]}
+                 "guess": exported_guesses(value, saved, batch)}
         inputs.append(entry | {"range": extra["range"]} if extra.get("range")
                       else with_range(entry, saved))
     return inputs
