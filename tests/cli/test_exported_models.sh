@@ -29,12 +29,14 @@ export_all() {
 
 # Whether the file runs with PyTorch's outputs; else why not, in a line.
 runs() {
-    local file=$1 runtime=$2 name code
+    local file=$1 runtime=$2 name code inputs
     local -a providers=()
     name=${file##*/}
     name=${file%/*}/${name%%.*}
+    inputs=$name.in.npz
+    [ -e "$file.in.npz" ] && inputs=$file.in.npz
     [ "$runtime" = builtin ] && providers=(--provider cpu,reference)
-    "$wattle" run "$file" -r "$runtime" "${providers[@]}" --input "$name.in.npz" \
+    "$wattle" run "$file" -r "$runtime" "${providers[@]}" --input "$inputs" \
         --expect "$name.out.npz" -t 1 --blocks 1 --duration 20ms --warmup 20ms --min-runs 1 -q \
         --sysroot "$quiet" >"$dir/out" 2>"$dir/err"
     code=$?

@@ -3,14 +3,16 @@
 usage: export_models.py FOLDER dynamo|torchscript OPSET[,OPSET...] [NAME...]
 
 Each network becomes FOLDER/NAME.EXPORTER.OPSET.onnx, with NAME.in.npz and NAME.out.npz (or, where
-the outputs have no stable names, in the model's order: output_0 and so on). One line a network tells
-how it went: "ok NAME", or "no NAME: why" when this exporter or opset cannot do it.
+the outputs have no stable names, in the model's order: output_0 and so on). Where an exporter leaves
+out inputs that have no effect, FILE.in.npz has the others. One line a network tells how it went: "ok
+NAME", or "no NAME: why" when this exporter or opset cannot do it.
 """
 import os
 import sys
 import warnings
 
 import numpy
+import onnx
 import torch
 
 from export_networks import DYNAMIC, NETWORKS
@@ -55,6 +57,10 @@ def export(name: str, path: str, exporter: str, opset: int, module, inputs, outp
         options["dynamic_axes"] = dict(zip(options["input_names"], DYNAMIC[name]))
     with torch.no_grad():
         torch.onnx.export(module, inputs, path, **options)
+    known = [v.name for v in onnx.load(path, load_external_data=False).graph.input]
+    given = arrays("input", inputs)
+    if len(known) < len(given):
+        numpy.savez(f"{path}.in.npz", **{name: given[name] for name in known})
 
 
 def main() -> int:
