@@ -48,10 +48,24 @@ struct name *build_find(const struct build *b, const char *text)
     return NULL;
 }
 
+int build_bind_name(struct build *b, const struct name *name, struct error *e)
+{
+    return add_name(b, &b->scope->names, name, e);
+}
+
 int build_bind(struct build *b, const char *text, int value, const struct sequence *sequence,
                struct error *e)
 {
-    return add_name(b, &b->scope->names, &(struct name){text, value, sequence}, e);
+    return build_bind_name(b, &(struct name){text, value, sequence, NULL}, e);
+}
+
+int build_result(const struct build *b, const char *text, struct binding *out, struct error *e)
+{
+    const struct name *n = build_find(b, text);
+    if (!n || (n->value == NO_VALUE && !n->sequence && !n->deferred))
+        return error_set(e, ERROR_FORMAT, "output '%.80s' is made by no node", text);
+    *out = (struct binding){n->value, n->sequence};
+    return n->deferred ? masked_refuse(n->deferred, e) : 0;
 }
 
 static void keep(void *name)
@@ -161,7 +175,8 @@ static int note_outputs(struct build *b, struct error *e)
 {
     int code = 0;
     for (size_t i = 0; i < b->model->output_count && !code; i++)
-        code = add_name(b, &b->outputs, &(struct name){b->model->outputs[i].name, (int)i, NULL}, e);
+        code = add_name(b, &b->outputs,
+                        &(struct name){b->model->outputs[i].name, (int)i, NULL, NULL}, e);
     return code;
 }
 
@@ -172,16 +187,16 @@ static int add_outputs(struct build *b, struct error *e)
     if (!g->outputs)
         return error_memory(e);
     for (size_t i = 0; i < b->model->output_count; i++) {
-        const struct name *n = build_find(b, b->model->outputs[i].name);
-        if (n && n->sequence)
-            return error_set(e, ERROR_UNSUPPORTED, "output '%.80s' is a sequence of tensors",
-                             n->text);
-        if (!n)
-            return error_set(e, ERROR_FORMAT, "output '%.80s' is made by no node",
-                             b->model->outputs[i].name);
-        g->outputs[g->output_count++] = n->value;
-        g->values[n->value].is_output = 1;
-        g->values[n->value].uses++;
+        const char *name = b->model->outputs[i].name;
+        struct binding n;
+        int code = build_result(b, name, &n, e);
+        if (code)
+            return code;
+        if (n.sequence)
+            return error_set(e, ERROR_UNSUPPORTED, "output '%.80s' is a sequence of tensors", name);
+        g->outputs[g->output_count++] = n.value;
+        g->values[n.value].is_output = 1;
+        g->values[n.value].uses++;
     }
     return 0;
 }
@@ -263,7 +278,7 @@ static int infer(struct build *b, int index, const struct onnx_node *source, str
 {
     uint64_t read = 0;
     struct node *n = &b->g->nodes[index];
-    const struct infer_context c = {b->g, n, source, b->model->opset, &read};
+    const struct infer_context c = {b->g, n, source, b->opset, &read, &b->budget};
     int code = n->op->infer(&c, e);
     if (!code)
         code = check_attributes(source, read, e);
@@ -363,6 +378,15 @@ static int copies_input(const struct graph *g, const struct node *n)
     return n->op->copy != OP_COMPUTES && x->type == y->type && shape_equal(&x->shape, &y->shape);
 }
 
+/* Whether the value goes by the name of one of the graph's outputs. Other scopes may use that name
+ * for something else. */
+static int is_graph_output(const struct build *b, int value)
+{
+    const char *name = b->g->values[value].name;
+    const struct name *n = find_name(&b->outputs, name) ? find_name(&b->top->names, name) : NULL;
+    return n && n->value == value;
+}
+
 /* Drops a node that only copies: its output's name becomes another name of its input. A graph
  * output keeps its own name, so there the input takes that name, or the copy stays if it cannot. */
 static int drop_copy(struct build *b, int index)
@@ -371,9 +395,9 @@ static int drop_copy(struct build *b, int index)
     struct node *n = &g->nodes[index];
     int from = n->outputs[0], to = n->inputs[0];
     struct value *x = &g->values[to];
-    int is_output = find_name(&b->outputs, g->values[from].name) != NULL;
+    int is_output = is_graph_output(b, from);
     if (is_output) {
-        if (x->constant || x->is_input || find_name(&b->outputs, x->name))
+        if (x->constant || x->is_input || is_graph_output(b, to))
             return 0;
         x->name = g->values[from].name;
     }
@@ -423,12 +447,12 @@ static int find_op(const struct build *b, const struct onnx_node *source, const 
                    struct error *e)
 {
     int known;
-    *op = op_find(source->domain, source->op_type, b->model->opset, &known);
+    *op = op_find(source->domain, source->op_type, b->opset, &known);
     if (*op && strcmp(source->domain, "wattle"))
         return 0;
     return error_set(e, ERROR_UNSUPPORTED, "operator '%.60s' of domain '%.60s' %s opset %" PRId64,
                      source->op_type, *source->domain ? source->domain : "ai.onnx",
-                     known ? "is supported, but not in" : "is not supported;", b->model->opset);
+                     known ? "is supported, but not in" : "is not supported;", b->opset);
 }
 
 static int add_operator(struct build *b, const struct onnx_node *source, const char *name,
@@ -450,12 +474,30 @@ static int add_operator(struct build *b, const struct onnx_node *source, const c
     return code ? code : simplify(b, index, e);
 }
 
+int build_knows(const struct build *b, const struct onnx_node *source)
+{
+    return !*source->domain &&
+           (control_is(source) || op_find("", source->op_type, b->opset, NULL));
+}
+
+static int add_any(struct build *b, const struct onnx_node *source, const char *name,
+                   struct error *e)
+{
+    if (masked_is(b, source))
+        return masked_add(b, source, name, e);
+    if (control_is(source))
+        return control_add(b, source, e);
+    const struct onnx_function *f = call_function(b, source);
+    return f ? call_add(b, f, source, e) : add_operator(b, source, name, e);
+}
+
 int build_add_node(struct build *b, const struct onnx_node *source, size_t index, struct error *e)
 {
+    const struct onnx_node *node = source;
     const char *name = node_name(b, source, index);
-    int code = name ? 0 : error_memory(e);
+    int code = name ? call_resolve(b, source, &node, e) : error_memory(e);
     if (!code)
-        code = control_is(source) ? control_add(b, source, e) : add_operator(b, source, name, e);
+        code = add_any(b, node, name, e);
     return code ? error_context(e, "node '%.80s' (%.40s)", name ? name : "", source->op_type) : 0;
 }
 
@@ -489,8 +531,9 @@ int graph_build_fed(struct graph *g, const struct onnx_model *model, const struc
     /* Structure is in proportion to what the file holds; graph_memory bounds the rest. */
     arena_init(&g->arena, SIZE_MAX / 2);
     struct scope scope = {0};
-    struct build b = {.g = g, .model = model, .scope = &scope, .dims = dims, .dim_count = dim_count,
-                      .feeds = feeds, .feed_count = feed_count, .budget = fold_budget};
+    struct build b = {.g = g, .model = model, .opset = model->opset, .scope = &scope,
+                      .top = &scope, .dims = dims, .dim_count = dim_count, .feeds = feeds,
+                      .feed_count = feed_count, .budget = fold_budget};
     int code = add_all(&b, e);
     build_forget_names(&scope.names);
     build_forget_names(&b.outputs);

@@ -1,6 +1,6 @@
-/* If, Loop and sequences, all resolved while the graph is built: a branch or a body whose condition
- * or number of turns is known at load is walked in place, as often as it runs. Exporters write them
- * where a shape decides, and shapes are known here. */
+/* If, Loop, Scan and sequences, all resolved while the graph is built: a branch or a body whose
+ * condition or number of turns is known at load is walked in place, as often as it runs. Exporters
+ * write them where a shape decides, and shapes are known here. */
 #include "engine/build.h"
 #include "engine/ops/ops.h"
 
@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* Nodes that branches and loops may bring in: a small file must not become an endless graph. */
-enum { UNROLLED_MAX = 50 * 1000, COPIES_PER_NODE = 64 };
+enum { UNROLLED_MAX = 50 * 1000 };
 
 static const struct name *input_of(const struct build *b, const struct onnx_node *n, size_t i)
 {
@@ -57,23 +57,23 @@ static int64_t int_attribute(const struct onnx_node *n, const char *name, int64_
 
 /* ---- nodes made here ---- */
 
-static int count_nodes(struct build *b, size_t more, struct error *e)
+int build_count(struct build *b, size_t more, struct error *e)
 {
     if (more > UNROLLED_MAX || (b->unrolled += (int64_t)more) > UNROLLED_MAX)
-        return error_set(e, ERROR_UNSUPPORTED, "more than %d nodes in branches and loops",
+        return error_set(e, ERROR_UNSUPPORTED, "more than %d nodes in branches, loops and calls",
                          UNROLLED_MAX);
     return 0;
 }
 
-static int make_node(struct build *b, const char *op, const char *const *inputs, size_t count,
-                     const char *output, const struct onnx_attribute *attributes,
-                     size_t attribute_count, struct error *e)
+int build_make_node(struct build *b, const char *op, const char *const *inputs, size_t count,
+                    const char *output, const struct onnx_attribute *attributes,
+                    size_t attribute_count, struct error *e)
 {
     const char *outputs[] = {output};
     const struct onnx_node n = {.name = output, .op_type = op, .domain = "", .inputs = inputs,
                                 .input_count = count, .outputs = outputs, .output_count = 1,
                                 .attributes = attributes, .attribute_count = attribute_count};
-    int code = count_nodes(b, 1, e);
+    int code = build_count(b, 1, e);
     return code ? code : build_add_node(b, &n, 0, e);
 }
 
@@ -85,29 +85,22 @@ static int alias(struct build *b, const char *base, int64_t i, int value, const 
     return *out ? build_bind(b, *out, value, NULL, e) : error_memory(e);
 }
 
-/* `output` becomes a name of the value or sequence. */
-static int hand_out(struct build *b, const char *output, int value,
-                    const struct sequence *sequence, struct error *e)
+int build_hand_out(struct build *b, const char *output, const struct binding *from, struct error *e)
 {
-    const char *from;
+    const char *name;
     if (!*output)
         return 0;
-    if (sequence)
-        return build_bind(b, output, NO_VALUE, sequence, e);
-    int code = alias(b, output, 0, value, &from, e);
-    return code ? code : make_node(b, "Identity", &from, 1, output, NULL, 0, e);
+    if (from->sequence)
+        return build_bind(b, output, NO_VALUE, from->sequence, e);
+    int code = alias(b, output, 0, from->value, &name, e);
+    return code ? code : build_make_node(b, "Identity", &name, 1, output, NULL, 0, e);
 }
 
 /* ---- graphs in graphs ---- */
 
-struct binding {
-    int value;
-    const struct sequence *sequence;
-};
-
 static int walk_graph(struct build *b, const struct onnx_graph *g, struct error *e)
 {
-    int code = count_nodes(b, g->node_count + 1, e); /* 1: one without nodes takes turns too */
+    int code = build_count(b, g->node_count + 1, e); /* 1: one without nodes takes turns too */
     for (size_t i = 0; i < g->initializer_count && !code; i++)
         code = build_add_constant(b, g->initializers[i].name, &g->initializers[i].tensor, e);
     for (size_t i = 0; i < g->node_count && !code; i++)
@@ -126,14 +119,8 @@ static int enter(struct build *b, const struct onnx_graph *g, const struct bindi
         code = build_bind(b, g->inputs[i].name, in[i].value, in[i].sequence, e);
     if (!code)
         code = walk_graph(b, g, e);
-    for (size_t i = 0; i < g->output_count && !code; i++) {
-        const struct name *n = build_find(b, g->outputs[i].name);
-        if (n)
-            out[i] = (struct binding){n->value, n->sequence};
-        else
-            code = error_set(e, ERROR_FORMAT, "output '%.80s' of its graph is made by no node",
-                             g->outputs[i].name);
-    }
+    for (size_t i = 0; i < g->output_count && !code; i++)
+        code = build_result(b, g->outputs[i].name, &out[i], e);
     b->scope = own.parent;
     build_forget_names(&own.names);
     return code;
@@ -154,7 +141,7 @@ static int add_if(struct build *b, const struct onnx_node *n, struct error *e)
     struct binding *out = arena_array(&b->g->arena, n->output_count + 1, sizeof *out);
     code = out ? enter(b, a->graph, NULL, out, e) : error_memory(e);
     for (size_t i = 0; i < n->output_count && !code; i++)
-        code = hand_out(b, n->outputs[i], out[i].value, out[i].sequence, e);
+        code = build_hand_out(b, n->outputs[i], &out[i], e);
     return code;
 }
 
@@ -189,13 +176,13 @@ static int unsqueeze_pieces(struct build *b, const char *base, struct pieces *p,
     *data = axis;
     const struct tensor t = {DTYPE_I64, {1, {1}}, data};
     const struct onnx_attribute old = {.name = "axes", .type = ONNX_INTS, .ints = data, .count = 1};
-    int by_input = b->model->opset >= 13, code = build_add_constant(b, axes, &t, e);
+    int by_input = b->opset >= 13, code = build_add_constant(b, axes, &t, e);
     for (int64_t i = 0; i < p->count && !code; i++) {
         const char *in[] = {p->names[i], axes};
         p->names[i] = arena_format(&b->g->arena, "%s/u%" PRId64, base, i);
         code = !p->names[i] ? error_memory(e)
-                            : make_node(b, "Unsqueeze", in, by_input ? 2 : 1, p->names[i], &old,
-                                        by_input ? 0 : 1, e);
+                            : build_make_node(b, "Unsqueeze", in, by_input ? 2 : 1, p->names[i],
+                                              &old, by_input ? 0 : 1, e);
     }
     return code;
 }
@@ -212,14 +199,14 @@ static int concat_pieces(struct build *b, const char *output, struct pieces *p, 
             int64_t left = p->count - i;
             const char *to = arena_format(&b->g->arena, "%s/c%d.%" PRId64, output, round, groups);
             code = !to ? error_memory(e)
-                       : make_node(b, "Concat", p->names + i,
-                                   (size_t)(left < NODE_INPUT_MAX ? left : NODE_INPUT_MAX), to, &a,
-                                   1, e);
+                       : build_make_node(b, "Concat", p->names + i,
+                                         (size_t)(left < NODE_INPUT_MAX ? left : NODE_INPUT_MAX),
+                                         to, &a, 1, e);
             p->names[groups] = to;
         }
         p->count = groups;
     }
-    return code ? code : make_node(b, "Concat", p->names, (size_t)p->count, output, &a, 1, e);
+    return code ? code : build_make_node(b, "Concat", p->names, (size_t)p->count, output, &a, 1, e);
 }
 
 static int join(struct build *b, const char *output, const int *values, int64_t count,
@@ -241,6 +228,7 @@ static int join(struct build *b, const char *output, const int *values, int64_t 
 struct loop {
     const struct onnx_node *node;
     const struct onnx_graph *body;
+    size_t first;               /* of the body's outputs: the condition comes before it */
     size_t carried, scans;      /* values from turn to turn; values collected from every turn */
     int64_t limit, turns;
     struct binding *in, *out;   /* of the body */
@@ -253,7 +241,7 @@ static int open_loop(struct build *b, const struct onnx_node *n, struct loop *l,
     const struct onnx_attribute *a = attribute(n, "body", ONNX_GRAPH);
     const struct name *limit = input_of(b, n, 0);
     int code = 0;
-    *l = (struct loop){.node = n, .body = a ? a->graph : NULL, .limit = INT64_MAX};
+    *l = (struct loop){.node = n, .body = a ? a->graph : NULL, .first = 1, .limit = INT64_MAX};
     if (!l->body || l->body->input_count < 2 || n->input_count != l->body->input_count ||
         l->body->output_count < l->body->input_count - 1 ||
         l->body->output_count - 1 != n->output_count)
@@ -281,7 +269,7 @@ static int goes_on(struct build *b, struct loop *l, int *yes, struct error *e)
     static const uint8_t truth = 1;
     const struct name *first = input_of(b, l->node, 1);
     struct name now = {"", l->turns ? l->out[0].value : first ? first->value : NO_VALUE,
-                       l->turns ? l->out[0].sequence : first ? first->sequence : NULL};
+                       l->turns ? l->out[0].sequence : first ? first->sequence : NULL, NULL};
     int64_t value = 1;
     int code = 0;
     now.text = l->body->outputs[0].name;
@@ -299,6 +287,9 @@ static int goes_on(struct build *b, struct loop *l, int *yes, struct error *e)
 static int collect(struct build *b, struct loop *l, struct error *e)
 {
     int64_t per = (int64_t)l->scans, used = l->turns * per;
+    int code = build_count(b, l->scans / COPIES_PER_NODE, e);
+    if (code)
+        return code;
     if (used + per > l->capacity) {
         int64_t capacity = 2 * (used + per) + 16;
         int *larger = arena_array(&b->g->arena, (size_t)capacity, sizeof *larger);
@@ -310,7 +301,7 @@ static int collect(struct build *b, struct loop *l, struct error *e)
         l->capacity = capacity;
     }
     for (int64_t i = 0; i < per; i++) {
-        const struct binding *v = &l->out[1 + l->carried + (size_t)i];
+        const struct binding *v = &l->out[l->first + l->carried + (size_t)i];
         if (v->sequence)
             return error_set(e, ERROR_UNSUPPORTED, "a sequence is collected from every turn");
         l->collected[used + i] = v->value;
@@ -343,7 +334,7 @@ static int close_loop(struct build *b, const struct loop *l, struct error *e)
     if (!values)
         return error_memory(e);
     for (size_t i = 0; i < l->carried && !code; i++)
-        code = hand_out(b, l->node->outputs[i], l->in[2 + i].value, l->in[2 + i].sequence, e);
+        code = build_hand_out(b, l->node->outputs[i], &l->in[2 + i], e);
     for (size_t i = 0; i < l->scans && !code; i++) {
         for (int64_t k = 0; k < l->turns; k++)
             values[k] = l->collected[(size_t)k * l->scans + i];
@@ -382,7 +373,7 @@ static struct sequence *new_sequence(struct build *b, size_t count, int **values
 static int copy_sequence(struct build *b, const struct sequence *from, struct sequence **to,
                          int **values, struct error *e)
 {
-    int code = count_nodes(b, (size_t)from->count / COPIES_PER_NODE + 1, e);
+    int code = build_count(b, (size_t)from->count / COPIES_PER_NODE + 1, e);
     if (code)
         return code;
     *to = new_sequence(b, (size_t)from->count, values);
@@ -429,7 +420,8 @@ static int sequence_at(struct build *b, const struct onnx_node *n, struct error 
     int code = need(b, n, 0, 1, &s, e);
     if (!code)
         code = place_of(b, n, 1, s->sequence->count, s->sequence->count - 1, &at, e);
-    return code ? code : hand_out(b, n->outputs[0], s->sequence->values[at], NULL, e);
+    const struct binding one = {code ? NO_VALUE : s->sequence->values[at], NULL};
+    return code ? code : build_hand_out(b, n->outputs[0], &one, e);
 }
 
 static int sequence_insert(struct build *b, const struct onnx_node *n, struct error *e)
@@ -478,7 +470,8 @@ static int sequence_length(struct build *b, const struct onnx_node *n, struct er
         return code;
     *data = s->sequence->count;
     int v = graph_add_constant(b->g, n->outputs[0], DTYPE_I64, &(struct shape){0}, data);
-    return v < 0 ? error_memory(e) : hand_out(b, n->outputs[0], v, NULL, e);
+    const struct binding number = {v, NULL};
+    return v < 0 ? error_memory(e) : build_hand_out(b, n->outputs[0], &number, e);
 }
 
 static int concat_from_sequence(struct build *b, const struct onnx_node *n, struct error *e)
@@ -491,16 +484,20 @@ static int concat_from_sequence(struct build *b, const struct onnx_node *n, stru
                               int_attribute(n, "axis", 0), int_attribute(n, "new_axis", 0) != 0, e);
 }
 
-/* One Slice for each piece, and with keepdims=0 a Squeeze. */
-static int slice(struct build *b, const struct onnx_node *n, int64_t i, int64_t from, int64_t to,
+/* A Slice and, to squeeze, a Squeeze, with names that begin with `base`. */
+static int slice(struct build *b, const char *base, const char *input, const int64_t range[2],
                  int64_t axis, int squeeze, int *value, struct error *e)
 {
-    const char *base = arena_format(&b->g->arena, "%s/s%" PRId64, n->outputs[0], i), *in[4];
-    int64_t *data = arena_array(&b->g->arena, 3, sizeof *data);
-    if (!base || !data)
+    const char *in[4] = {input};
+    int64_t *data = base ? arena_array(&b->g->arena, 3, sizeof *data) : NULL;
+    if (!data)
         return error_memory(e);
-    memcpy(data, (int64_t[]){from, to, axis}, 3 * sizeof *data);
-    in[0] = n->inputs[0];
+    memcpy(data, (int64_t[]){range[0], range[1], axis}, 3 * sizeof *data);
+    const struct onnx_attribute old[] = { /* as it was before opset 10, and Squeeze before 13 */
+        {.name = "starts", .type = ONNX_INTS, .ints = &data[0], .count = 1},
+        {.name = "ends", .type = ONNX_INTS, .ints = &data[1], .count = 1},
+        {.name = "axes", .type = ONNX_INTS, .ints = &data[2], .count = 1}};
+    int by_input = b->opset >= 10;
     int code = 0;
     for (int k = 0; k < 3 && !code; k++) {
         const struct tensor t = {DTYPE_I64, {1, {1}}, &data[k]};
@@ -508,15 +505,13 @@ static int slice(struct build *b, const struct onnx_node *n, int64_t i, int64_t 
         code = in[1 + k] ? build_add_constant(b, in[1 + k], &t, e) : error_memory(e);
     }
     if (!code)
-        code = make_node(b, "Slice", in, 4, base, NULL, 0, e);
+        code = build_make_node(b, "Slice", in, by_input ? 4 : 1, base, old, by_input ? 0 : 3, e);
     if (!code && squeeze) {
         const char *both[] = {base, in[3]};
-        const struct onnx_attribute old = {.name = "axes", .type = ONNX_INTS, .ints = &data[2],
-                                           .count = 1};
-        int by_input = b->model->opset >= 13;
+        by_input = b->opset >= 13;
         base = arena_format(&b->g->arena, "%s.q", base);
-        code = base ? make_node(b, "Squeeze", both, by_input ? 2 : 1, base, &old, by_input ? 0 : 1,
-                                e)
+        code = base ? build_make_node(b, "Squeeze", both, by_input ? 2 : 1, base, &old[2],
+                                      by_input ? 0 : 1, e)
                     : error_memory(e);
     }
     if (!code)
@@ -562,7 +557,8 @@ static int split_pieces(struct build *b, const struct onnx_node *n, const struct
         }
         if (piece < 0 || piece > size - at)
             return error_set(e, ERROR_FORMAT, "the pieces do not add up to the dimension");
-        code = slice(b, n, i, at, at + piece, axis, squeeze, &values[i], e);
+        code = slice(b, arena_format(&b->g->arena, "%s/s%" PRId64, n->outputs[0], i), n->inputs[0],
+                     (int64_t[]){at, at + piece}, axis, squeeze, &values[i], e);
         at += piece;
     }
     if (!code && at != size)
@@ -583,7 +579,7 @@ static int split_to_sequence(struct build *b, const struct onnx_node *n, struct 
     axis += axis < 0 ? shape.rank : 0;
     code = count_pieces(b, split, shape.dims[axis], &each, &count, e);
     if (!code)
-        code = count_nodes(b, (size_t)count, e);
+        code = build_count(b, (size_t)count, e);
     struct sequence *s = code ? NULL : new_sequence(b, (size_t)count, &values);
     if (!s)
         return code ? code : error_memory(e);
@@ -637,6 +633,144 @@ static int sequence_map(struct build *b, const struct onnx_node *n, struct error
     return code;
 }
 
+/* ---- Scan ---- */
+
+struct scan {
+    struct loop loop;                 /* without a condition */
+    size_t taken;                     /* inputs that are taken apart: the last ones */
+    const int64_t *axes, *directions; /* of those; NULL: all 0 */
+    const int64_t *out_axes, *out_directions;
+};
+
+static int read_list(const struct onnx_node *n, const char *name, size_t count,
+                     const int64_t **out, struct error *e)
+{
+    const struct onnx_attribute *a = onnx_attribute_find(n, name);
+    *out = a ? a->ints : NULL;
+    if (a && (a->type != ONNX_INTS || a->count != count))
+        return error_set(e, ERROR_FORMAT, "attribute '%s' is not a list of %zu numbers", name,
+                         count);
+    return 0;
+}
+
+static int open_scan(const struct build *b, const struct onnx_node *n, struct scan *s,
+                     struct error *e)
+{
+    const struct onnx_attribute *a = attribute(n, "body", ONNX_GRAPH);
+    int64_t taken = int_attribute(n, "num_scan_inputs", 0);
+    struct loop *l = &s->loop;
+    *s = (struct scan){.loop = {.node = n, .body = a ? a->graph : NULL, .limit = -1}};
+    if (b->opset < 9)
+        return error_set(e, ERROR_UNSUPPORTED, "Scan of opset 8, which has a batch");
+    if (!l->body || taken < 1 || (uint64_t)taken > n->input_count ||
+        l->body->input_count != n->input_count || l->body->output_count != n->output_count ||
+        n->input_count - (size_t)taken > n->output_count)
+        return error_set(e, ERROR_FORMAT, "the body is missing or does not fit inputs and outputs");
+    s->taken = (size_t)taken;
+    l->carried = n->input_count - s->taken;
+    l->scans = n->output_count - l->carried;
+    int code = read_list(n, "scan_input_axes", s->taken, &s->axes, e);
+    if (!code)
+        code = read_list(n, "scan_input_directions", s->taken, &s->directions, e);
+    if (!code)
+        code = read_list(n, "scan_output_axes", l->scans, &s->out_axes, e);
+    return code ? code : read_list(n, "scan_output_directions", l->scans, &s->out_directions, e);
+}
+
+/* The axis of input i that is taken apart, which is as long as all the others'. */
+static int scan_axis(struct build *b, struct scan *s, size_t i, int64_t *axis, struct error *e)
+{
+    const struct name *v;
+    int code = need(b, s->loop.node, s->loop.carried + i, 0, &v, e);
+    if (code)
+        return code;
+    const struct shape *shape = &b->g->values[v->value].shape;
+    *axis = s->axes ? s->axes[i] : 0;
+    if (*axis < -shape->rank || *axis >= shape->rank)
+        return error_set(e, ERROR_FORMAT, "axis %" PRId64 " of an input of rank %d", *axis,
+                         shape->rank);
+    *axis += *axis < 0 ? shape->rank : 0;
+    if (s->loop.limit >= 0 && shape->dims[*axis] != s->loop.limit)
+        return error_set(e, ERROR_FORMAT, "inputs of lengths %" PRId64 " and %" PRId64,
+                         s->loop.limit, shape->dims[*axis]);
+    s->loop.limit = shape->dims[*axis];
+    return 0;
+}
+
+static int begin_scan(struct build *b, struct scan *s, struct error *e)
+{
+    struct loop *l = &s->loop;
+    int64_t axis;
+    int code = 0;
+    l->in = arena_array(&b->g->arena, l->node->input_count, sizeof *l->in);
+    l->out = arena_array(&b->g->arena, l->node->output_count, sizeof *l->out);
+    if (!l->in || !l->out)
+        return error_memory(e);
+    for (size_t i = 0; i < l->carried && !code; i++) {
+        const struct name *v;
+        code = need(b, l->node, i, 0, &v, e);
+        l->in[i].value = code ? NO_VALUE : v->value;
+    }
+    for (size_t i = 0; i < s->taken && !code; i++)
+        code = scan_axis(b, s, i, &axis, e);
+    return code;
+}
+
+static int scan_turn(struct build *b, struct scan *s, struct error *e)
+{
+    struct loop *l = &s->loop;
+    int code = build_count(b, l->node->input_count / COPIES_PER_NODE, e);
+    for (size_t i = 0; i < s->taken && !code; i++) {
+        int64_t axis = 0, at = l->turns;
+        size_t input = l->carried + i;
+        if (s->directions && s->directions[i])
+            at = l->limit - 1 - l->turns;
+        code = scan_axis(b, s, i, &axis, e);
+        if (!code)
+            code = slice(b, arena_format(&b->g->arena, "wattle.scan.%" PRId64, b->fresh++),
+                         l->node->inputs[input], (int64_t[]){at, at + 1}, axis, 1,
+                         &l->in[input].value, e);
+    }
+    if (!code)
+        code = enter(b, l->body, l->in, l->out, e);
+    if (!code)
+        code = collect(b, l, e);
+    if (!code && l->carried)
+        memcpy(l->in, l->out, l->carried * sizeof *l->in);
+    l->turns++;
+    return code;
+}
+
+static int end_scan(struct build *b, const struct scan *s, struct error *e)
+{
+    const struct loop *l = &s->loop;
+    int code = 0;
+    int *values = arena_array(&b->g->arena, (size_t)l->turns + 1, sizeof *values);
+    if (!values)
+        return error_memory(e);
+    for (size_t i = 0; i < l->carried && !code; i++)
+        code = build_hand_out(b, l->node->outputs[i], &l->in[i], e);
+    for (size_t i = 0; i < l->scans && !code; i++) {
+        int back = s->out_directions && s->out_directions[i];
+        for (int64_t k = 0; k < l->turns; k++)
+            values[back ? l->turns - 1 - k : k] = l->collected[(size_t)k * l->scans + i];
+        code = join(b, l->node->outputs[l->carried + i], values, l->turns,
+                    s->out_axes ? s->out_axes[i] : 0, 1, e);
+    }
+    return code;
+}
+
+static int add_scan(struct build *b, const struct onnx_node *n, struct error *e)
+{
+    struct scan s;
+    int code = open_scan(b, n, &s, e);
+    if (!code)
+        code = begin_scan(b, &s, e);
+    while (!code && s.loop.turns < s.loop.limit)
+        code = scan_turn(b, &s, e);
+    return code ? code : end_scan(b, &s, e);
+}
+
 static const struct {
     const char *name;
     size_t inputs_min, inputs_max; /* outputs: 1, but for those with graphs */
@@ -644,6 +778,7 @@ static const struct {
 } operators[] = {
     {"If", 1, 1, add_if},
     {"Loop", 2, SIZE_MAX, add_loop},
+    {"Scan", 1, SIZE_MAX, add_scan},
     {"SequenceMap", 1, SIZE_MAX, sequence_map},
     {"SequenceConstruct", 1, SIZE_MAX, sequence_construct},
     {"SequenceEmpty", 0, 0, sequence_construct},
@@ -672,7 +807,7 @@ int control_is(const struct onnx_node *source)
 int control_add(struct build *b, const struct onnx_node *source, struct error *e)
 {
     size_t i = find(source);
-    int single = i > 2;
+    int single = i > 3;
     if (source->input_count < operators[i].inputs_min ||
         source->input_count > operators[i].inputs_max)
         return error_set(e, ERROR_FORMAT, "%zu inputs", source->input_count);

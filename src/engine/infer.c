@@ -140,6 +140,15 @@ int infer_attribute_name(const struct infer_context *c, const char *name,
     return infer_fail(c, e, "attribute '%s' has the unknown value '%.40s'", name, a->s);
 }
 
+int infer_spend(const struct infer_context *c, int64_t elements)
+{
+    if (c->budget && elements > *c->budget)
+        return -1;
+    if (c->budget)
+        *c->budget -= elements;
+    return 0;
+}
+
 int infer_axis(const struct infer_context *c, const char *name, int64_t axis, int rank,
                int64_t *out, struct error *e)
 {

@@ -11,6 +11,7 @@ static const struct op_family *const families[] = {
     &family_reduce, &family_gather, &family_softmax, &family_constant,
     &family_scatter, &family_conv_transpose, &family_resize, &family_einsum, &family_grid,
     &family_recurrent, &family_fold, &family_norm_more, &family_attention,
+    &family_quantize, &family_integer, &family_roi, &family_spectral,
 };
 
 static const struct op *const internal[] = {&op_fused_conv, &op_linear,     &op_layer_norm,

@@ -13,6 +13,7 @@ struct infer_context {
     const struct onnx_node *source; /* attributes as in the file; NULL for internal operators */
     int64_t opset;
     uint64_t *attributes_read; /* bit i: source->attributes[i] was asked for; others are errors */
+    int64_t *budget; /* what loading may still cost, in elements; NULL: any amount */
 };
 
 /* Helpers for infer functions; errors name node, attribute and reason. */
@@ -43,6 +44,8 @@ int infer_type(const struct infer_context *c, int index, unsigned types, struct 
 /* Inputs first..count-1 broadcast together, as numpy does. */
 int infer_broadcast(const struct infer_context *c, int first, int count, struct shape *out,
                     struct error *e);
+/* Work of infer's own, in elements: not 0 when it would make loading slow without bound. */
+int infer_spend(const struct infer_context *c, int64_t elements);
 /* Well formed, but not something the engine does. */
 int infer_unsupported(const struct infer_context *c, struct error *e, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

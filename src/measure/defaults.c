@@ -1,6 +1,11 @@
 #include "base/clock.h"
 #include "measure/inputs.h"
 
+#include <stdio.h>
+#include <string.h>
+
+static const char quantised[] = "quantised";
+
 void measure_defaults(struct measure_options *o)
 {
     *o = (struct measure_options){
@@ -21,6 +26,13 @@ int measure_check(struct cell *c, const struct measure_options *o, struct error 
     if (result)
         return result;
     c->batch = plan.batch;
+    if (plan.quantised)
+        snprintf(c->precision, sizeof c->precision, "%s", quantised);
     input_plan_release(&plan);
     return 0;
+}
+
+const char *measure_precision(const struct cell *c)
+{
+    return strcmp(c->precision, quantised) ? c->precision : "f32";
 }

@@ -424,6 +424,7 @@ int input_plan_make(struct input_plan *p, const struct cell *c, const struct mea
     if (result)
         return result;
     result = plan_inputs(p, c, o, m, e);
+    p->quantised = onnx_is_quantised(m);
     onnx_close(m);
     if (result)
         input_plan_release(p);

@@ -23,6 +23,7 @@ struct input_plan {
     size_t dim_count;
     struct input_rule *rules;           /* one for each input of the model file */
     size_t rule_count;
+    int quantised;                      /* the model file has operators on numbers of few bits */
 };
 
 /* Rules in order of preference: --input, --range, the file's metadata (model/zoo.h), the table a

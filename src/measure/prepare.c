@@ -75,8 +75,8 @@ int measure_prepare(struct cell *c, const struct measure_options *o, const char 
         .model = c->path, .format = c->format, .sha256 = sha256,
         .zoo = strcmp(c->form, "native") ? "" : c->model, .form = c->form, .runtime = c->runtime,
         .variant = c->variant, .library = c->library, .version = c->version,
-        .provider = c->provider, .precision = c->precision, .inputs = inputs, .batch = c->batch,
-        .threads = c->threads, .timeout_ns = o->timeout_ns,
+        .provider = c->provider, .precision = measure_precision(c), .inputs = inputs,
+        .batch = c->batch, .threads = c->threads, .timeout_ns = o->timeout_ns,
         .interrupted = watch->interrupted, .tell = watch->tell, .context = watch->context};
     if (!result)
         result = prepare_model(&r, &prepared, e);

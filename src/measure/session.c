@@ -137,7 +137,7 @@ static int start(struct session *s, struct error *e)
                                       .provider = c->provider,
                                       .provider_library = c->provider_library,
                                       .require_provider = c->require_provider,
-                                      .precision = c->precision, .spin = c->spin,
+                                      .precision = measure_precision(c), .spin = c->spin,
                                       .threads = c->threads, .batch = c->batch};
     struct adapter_environment environment = {.variables = json_object()};
     struct adapter_command *command = calloc(1, sizeof *command);
@@ -164,7 +164,8 @@ static int load(struct session *s, struct error *e)
         "op", "load", "runtime", c->runtime, "variant", c->variant, "library", c->library,
         "provider", c->provider[0] ? c->provider : NULL, "provider_library", c->provider_library,
         "require_provider", c->require_provider, "model", model_path(c), "devices", devices_json(c),
-        "threads", c->threads, "batch", (json_int_t)c->batch, "precision", c->precision,
+        "threads", c->threads, "batch", (json_int_t)c->batch, "precision",
+        measure_precision(c),
         "spin", c->spin, "dims", dims_json(&s->plan), "shapes", shapes_json(&s->plan), "types",
         types_json(&s->plan), "options", options);
     if (!command)

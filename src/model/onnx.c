@@ -228,7 +228,7 @@ static int read_graph(struct onnx_file *f, const struct wire_field *graph, struc
 
 struct header {
     struct wire_field graph;
-    size_t graphs, metadata;
+    size_t graphs, metadata, functions;
     int has_ir, has_opset;
 };
 
@@ -272,7 +272,8 @@ static int take_header_field(struct onnx_file *f, const struct wire_field *field
         h->metadata++;
         return 0;
     case MODEL_FUNCTIONS:
-        return error_set(e, ERROR_UNSUPPORTED, "has model-local functions, which are unsupported");
+        h->functions++;
+        return 0;
     default:
         return 0;
     }
@@ -316,6 +317,40 @@ static int read_metadata(struct onnx_file *f, size_t count, struct error *e)
     return 0;
 }
 
+static int by_function_name(const void *a, const void *b)
+{
+    const struct onnx_function *x = a, *y = b;
+    int order = strcmp(x->domain, y->domain);
+    if (!order)
+        order = strcmp(x->name, y->name);
+    return order ? order : strcmp(x->overload, y->overload);
+}
+
+static int sort_functions(struct onnx_function *list, size_t count, struct error *e)
+{
+    struct onnx_quote q;
+    if (count)
+        qsort(list, count, sizeof *list, by_function_name);
+    for (size_t i = 1; i < count; i++)
+        if (!by_function_name(&list[i - 1], &list[i]))
+            return error_set(e, ERROR_FORMAT, "function '%s' is defined twice",
+                             onnx_quote(&q, list[i].name));
+    return 0;
+}
+
+static int read_functions(struct onnx_file *f, size_t count, struct error *e)
+{
+    struct onnx_function *list = arena_array(&f->arena, count, sizeof *list);
+    struct wire w = wire_of(f->map.data, f->map.size);
+    struct wire_field field;
+    int result = list ? 0 : error_memory(e);
+    f->model.functions = list;
+    while (!result && wire_next(&w, &field) > 0)
+        if (field.number == MODEL_FUNCTIONS)
+            result = onnx_read_function(f, &field, &list[f->model.function_count++], e);
+    return result ? result : sort_functions(list, count, e);
+}
+
 static int read_model(struct onnx_file *f, struct error *e)
 {
     struct header h = {0};
@@ -330,6 +365,8 @@ static int read_model(struct onnx_file *f, struct error *e)
         result = check_header(f, &h, e);
     if (!result)
         result = read_metadata(f, h.metadata, e);
+    if (!result)
+        result = read_functions(f, h.functions, e);
     if (!result)
         result = read_graph(f, &h.graph, e);
     return result;
@@ -406,6 +443,16 @@ const struct onnx_initializer *onnx_initializer_find(const struct onnx_model *m,
         bsearch(name, f->by_name, m->initializer_count, sizeof *f->by_name,
                 name_against_initializer);
     return found ? *found : NULL;
+}
+
+const struct onnx_function *onnx_function_find(const struct onnx_model *m, const char *domain,
+                                               const char *name, const char *overload)
+{
+    const struct onnx_function key = {.domain = domain, .name = name,
+                                      .overload = overload ? overload : ""};
+    return m->function_count ? bsearch(&key, m->functions, m->function_count, sizeof key,
+                                       by_function_name)
+                             : NULL;
 }
 
 const struct onnx_attribute *onnx_attribute_find(const struct onnx_node *n, const char *name)

@@ -49,12 +49,14 @@ struct onnx_attribute {
     size_t count; /* of floats, ints or strings */
     struct tensor tensor;
     const struct onnx_graph *graph;
+    const char *ref; /* in a function: the function's attribute that it stands for; else NULL */
 };
 
 struct onnx_node {
     const char *name;    /* "" when the file gives none */
     const char *op_type; /* "Conv" */
     const char *domain;  /* "" is the default domain ("ai.onnx" is read as "") */
+    const char *overload; /* of a function of the file; "" or NULL: none */
     const char *const *inputs; /* "" marks an optional input left out */
     size_t input_count;
     const char *const *outputs;
@@ -78,6 +80,20 @@ struct onnx_graph {
     size_t node_count;
     const struct onnx_initializer *initializers;
     size_t initializer_count;
+};
+
+/* An operator that the file itself defines. Its nodes see no names but its own. */
+struct onnx_function {
+    const char *domain, *name, *overload;
+    int64_t opset; /* version of the default domain in its body; 0 when the file does not say */
+    const char *const *inputs;
+    size_t input_count;
+    const char *const *outputs;
+    size_t output_count;
+    const struct onnx_attribute *defaults; /* attributes of a call that may be left out */
+    size_t default_count;
+    const struct onnx_node *nodes;
+    size_t node_count;
 };
 
 struct onnx_metadata {
@@ -104,11 +120,13 @@ struct onnx_model {
     size_t initializer_count;
     const struct onnx_metadata *metadata; /* metadata_props */
     size_t metadata_count;
+    const struct onnx_function *functions; /* sorted by domain, name and overload */
+    size_t function_count;
 };
 
 /* Errors name file, then node or initializer, then the reason: ERROR_IO when it cannot be read,
  * ERROR_FORMAT when it is truncated or inconsistent, ERROR_UNSUPPORTED for IR > 13, opset outside
- * 7..23, sparse initializers, functions, or a rank over RANK_MAX. */
+ * 7..23, sparse initializers, or a rank over RANK_MAX. */
 int onnx_open(const char *path, struct onnx_model **out, struct error *e);
 void onnx_close(struct onnx_model *m); /* NULL is fine */
 
@@ -116,5 +134,9 @@ void onnx_close(struct onnx_model *m); /* NULL is fine */
 const char *onnx_metadata_find(const struct onnx_model *m, const char *key);
 const struct onnx_initializer *onnx_initializer_find(const struct onnx_model *m, const char *name);
 const struct onnx_attribute *onnx_attribute_find(const struct onnx_node *n, const char *name);
+const struct onnx_function *onnx_function_find(const struct onnx_model *m, const char *domain,
+                                               const char *name, const char *overload);
+/* Whether numbers of few bits are computed with, by the names of the operators (of any domain). */
+int onnx_is_quantised(const struct onnx_model *m);
 
 #endif

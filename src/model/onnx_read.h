@@ -1,7 +1,8 @@
 /* onnx_read.h: what the files that together make the reader share. Private to this folder.
  *
  * onnx.c walks the model and the graph, onnx_unpack.c turns small messages into structs through
- * protobuf-c, onnx_tensor.c decodes tensors, onnx_external.c finds data in other files. Inner
+ * protobuf-c, onnx_graph.c and onnx_function.c read what holds nodes of its own, onnx_tensor.c
+ * decodes tensors, onnx_external.c finds data in other files. Inner
  * functions give the reason of an error; whoever knows the name of the thing puts it in front.
  */
 #ifndef WATTLE_MODEL_ONNX_READ_H
@@ -69,12 +70,17 @@ int onnx_unpack_value(struct onnx_file *f, const struct wire_field *field, struc
                       struct error *e);
 int onnx_unpack_opset(const struct wire_field *field, int *is_default, int64_t *version,
                       struct error *e);
+int onnx_unpack_attribute(struct onnx_file *f, const struct wire_field *field,
+                          struct onnx_attribute *out, struct error *e);
 int onnx_unpack_metadata(struct onnx_file *f, const struct wire_field *field,
                          struct onnx_metadata *out, struct error *e);
 
 /* onnx_graph.c: a graph that is an attribute. */
 int onnx_read_graph(struct onnx_file *f, const uint8_t *bytes, size_t size,
                     const struct onnx_graph **out, struct error *e);
+
+/* onnx_function.c: the model's functions, `count` of them, sorted. */
+int onnx_read_functions(struct onnx_file *f, size_t count, struct error *e);
 
 /* onnx_tensor.c: decodes a TensorProto. With in_place, data may point into bytes. *name, where
  * wanted, becomes "" if there is none, and is set even on failure. */

@@ -120,6 +120,11 @@ static int read_lists(struct onnx_file *f, const Onnx__AttributeProto *from,
 static int read_value_of(struct onnx_file *f, const Onnx__AttributeProto *from,
                          struct onnx_attribute *out, struct error *e)
 {
+    if (from->ref_attr_name && *from->ref_attr_name) {
+        out->type = from->has_type ? from->type : 0;
+        out->ref = copy_text(f, from->ref_attr_name);
+        return out->ref ? 0 : error_memory(e);
+    }
     if (!from->has_type || !from->type)
         return error_set(e, ERROR_FORMAT, "has no type");
     out->type = from->type;
@@ -154,6 +159,18 @@ static int read_attribute(struct onnx_file *f, const Onnx__AttributeProto *from,
     return 0;
 }
 
+int onnx_unpack_attribute(struct onnx_file *f, const struct wire_field *field,
+                          struct onnx_attribute *out, struct error *e)
+{
+    struct unpacker u;
+    *out = (struct onnx_attribute){.name = ""};
+    int result = unpack(&u, &onnx__attribute_proto__descriptor, field, e);
+    if (!result)
+        result = read_attribute(f, (const Onnx__AttributeProto *)u.message, out, e);
+    release(&u);
+    return result;
+}
+
 static int read_attributes(struct onnx_file *f, const Onnx__NodeProto *from, struct onnx_node *out,
                            struct error *e)
 {
@@ -184,9 +201,11 @@ static int read_node(struct onnx_file *f, const Onnx__NodeProto *from, struct on
     out->name = copy_text(f, from->name);
     out->op_type = copy_text(f, from->op_type);
     out->domain = copy_text(f, domain);
+    out->overload = copy_text(f, from->overload);
     out->inputs = copy_texts(f, from->input, from->n_input);
     out->outputs = copy_texts(f, from->output, from->n_output);
-    if (!out->name || !out->op_type || !out->domain || !out->inputs || !out->outputs)
+    if (!out->name || !out->op_type || !out->domain || !out->overload || !out->inputs ||
+        !out->outputs)
         return error_memory(e);
     out->input_count = from->n_input;
     out->output_count = from->n_output;

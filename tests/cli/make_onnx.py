@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """make_onnx.py FILE NAME=[TYPE:]SIZExSIZE...: an ONNX file that copies each of its inputs to an
 output out_NAME. A size is a number, the name of a symbolic one, or ? for one that has no name; * in
-place of the sizes gives no shape at all."""
+place of the sizes gives no shape at all. Floats of TYPE quantised go through 8-bit integers."""
 import sys
 
-TYPES = {"float32": 1, "uint8": 2, "int32": 6, "int64": 7, "bool": 9}
+TYPES = {"float32": 1, "quantised": 1, "uint8": 2, "int32": 6, "int64": 7, "bool": 9}
 
 
 def varint(value: int) -> bytes:
@@ -34,12 +34,20 @@ def value(name: str, kind: str, sizes: list[str]) -> bytes:
     return field(1, name) + field(2, field(1, tensor))
 
 
+def nodes(name: str, kind: str) -> bytes:
+    if kind != "quantised":
+        return field(1, field(1, name) + field(2, "out_" + name) + field(4, "Identity"))
+    parts = [name + "_number", name + "_scale", name + "_zero"]
+    there = field(1, name) + b"".join(field(2, p) for p in parts) + field(4, "DynamicQuantizeLinear")
+    back = b"".join(field(1, p) for p in parts) + field(2, "out_" + name) + field(4, "DequantizeLinear")
+    return field(1, there) + field(1, back)
+
+
 def copy(text: str) -> bytes:
     name, rest = text.split("=")
     kind, _, sizes = rest.rpartition(":")
     parts = sizes.split("x") if sizes else []
-    node = field(1, name) + field(2, "out_" + name) + field(4, "Identity")
-    return (field(1, node) + field(11, value(name, kind or "float32", parts)) +
+    return (nodes(name, kind) + field(11, value(name, kind or "float32", parts)) +
             field(12, value("out_" + name, kind or "float32", parts)))
 
 

@@ -654,6 +654,12 @@ simple(
 simple("assignments", lambda x, y: (assign(x.clone(), y), assign_row(x.clone(), y)), ROWS, ROWS)
 simple("assigned_mask", lambda x: assign_mask(x.clone()), ROWS)
 simple(
+    "assigned_chosen",
+    lambda x, y: (assign_rows(x.clone(), y[0, 0]), assign_chosen(x.clone(), y)),
+    ROWS,
+    ROWS,
+)
+simple(
     "einsums",
     lambda x, y: (
         torch.einsum("bik,bjk->bij", x, y),
@@ -717,6 +723,25 @@ def assign_mask(x):
     x[x > 1] = 1
     return x
 
+
+def assign_rows(x, row):
+    x[x[:, :, 0] > 0] = row
+    return x
+
+
+def assign_chosen(x, y):
+    mask = x > 0.5
+    x[mask] = y[mask] * 2 - 1
+    return x
+
+
+simple(
+    "spectrogram",
+    lambda x: torch.view_as_real(
+        torch.stft(x, 32, 8, window=torch.hann_window(32), center=False, return_complex=True)
+    ),
+    (2, 100),
+)
 
 # ---- recurrent ----
 

@@ -241,6 +241,27 @@ static inline void model_feed(struct model_builder *b, const struct graph *g, in
     }
 }
 
+/* Builds, runs on the input x of floats, and expects these for the first output. */
+static inline void model_gives(const struct model_builder *b, const float *x, int count,
+                               const float *want)
+{
+    struct graph g;
+    struct error e;
+    const void *inputs[] = {x};
+    void *outputs[16];
+    model_build(b, &g);
+    if (interpret(&g, inputs, outputs, &e))
+        fail_msg("%s", e.text);
+    assert_int_equal(shape_elements(&g.values[g.outputs[0]].shape), count);
+    for (int i = 0; i < count; i++)
+        if (!(((float *)outputs[0])[i] == want[i]))
+            fail_msg("element %d is %g, not %g", i, (double)((float *)outputs[0])[i],
+                     (double)want[i]);
+    for (int i = 0; i < g.output_count; i++)
+        free(outputs[i]);
+    graph_release(&g);
+}
+
 /* "Conv Relu Add": the live nodes' operators, fused ones by their `fused` text. */
 static inline const char *model_list(const struct graph *g, char *text, size_t size)
 {

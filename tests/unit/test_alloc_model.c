@@ -39,6 +39,7 @@ static void reading_may_run_out_of_memory(void **state)
     fail_each(read_it, FIXTURES "attributes.onnx", 30);
     fail_each(read_it, FIXTURES "typed.onnx", 3);
     fail_each(read_it, FIXTURES "external.onnx", 3);
+    fail_each(read_it, FIXTURES "functions.onnx", 20);
     finish(small_model(), "small.onnx");
     fail_each(read_it, path_of("small.onnx"), 10);
 }

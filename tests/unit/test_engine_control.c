@@ -152,7 +152,7 @@ static void test_endless_loop(void **state)
 {
     (void)state;
     struct model_builder *body = loop_body("go"), *b = loop_model(body, 1, "- yes x", "last");
-    model_refused(b, ERROR_UNSUPPORTED, "nodes in branches and loops");
+    model_refused(b, ERROR_UNSUPPORTED, "nodes in branches, loops and calls");
     model_free(b);
     model_free(body);
 }
@@ -162,6 +162,95 @@ static void test_nothing_collected(void **state)
     (void)state;
     struct model_builder *body = loop_body("go"), *b = loop_model(body, 0, "turns yes x", "last");
     b->nodes[0].outputs = model_names(b, "last all", &b->nodes[0].output_count);
+    model_refused(b, ERROR_UNSUPPORTED, "a sequence of no tensors");
+    model_free(b);
+    model_free(body);
+}
+
+/* Running sums of the elements of x. */
+static struct model_builder *scan_body(int rank)
+{
+    struct model_builder *b = model_new(17);
+    model_input(b, "s", DTYPE_F32, rank, 2);
+    model_input(b, "e", DTYPE_F32, rank, 2);
+    model_node(b, "Add", "s e", "sum");
+    model_node(b, "Identity", "sum", "kept");
+    model_output(b, "sum");
+    model_output(b, "kept");
+    return b;
+}
+
+static struct model_builder *scan_model(const struct model_builder *body, const char *output)
+{
+    struct model_builder *b = model_new(17);
+    model_input(b, "x", DTYPE_F32, 1, 3);
+    model_scalar(b, "zero", 0);
+    model_node(b, "Scan", "zero x", "last all");
+    model_graph(b, "body", body);
+    model_int(b, "num_scan_inputs", 1);
+    model_output(b, output);
+    return b;
+}
+
+static void test_scan(void **state)
+{
+    (void)state;
+    struct model_builder *body = scan_body(0), *b = scan_model(body, "last");
+    gives(b, 1, (const float[]){6});
+    model_free(b);
+    b = scan_model(body, "all");
+    gives(b, 3, (const float[]){1, 3, 6});
+    model_ints(b, "scan_input_directions", 1, 1);
+    gives(b, 3, (const float[]){3, 5, 6});
+    model_ints(b, "scan_output_directions", 1, 1);
+    gives(b, 3, (const float[]){6, 5, 3});
+    b->model.opset = 9;
+    gives(b, 3, (const float[]){6, 5, 3});
+    model_free(b);
+    model_free(body);
+}
+
+/* Columns in, and columns out. */
+static void test_scan_axes(void **state)
+{
+    (void)state;
+    struct model_builder *body = scan_body(1), *b = model_new(17);
+    model_input(b, "x", DTYPE_F32, 2, 2, 3);
+    model_constant(b, "zero", DTYPE_F32, &(struct shape){1, {2}}, (const float[]){0, 0});
+    model_node(b, "Scan", "zero x", "last all");
+    model_graph(b, "body", body);
+    model_int(b, "num_scan_inputs", 1);
+    model_ints(b, "scan_input_axes", 1, -1);
+    model_ints(b, "scan_output_axes", 1, 1);
+    model_output(b, "all");
+    gives(b, 6, (const float[]){1, 3, 6, 4, 9, 15});
+    model_free(b);
+    model_free(body);
+}
+
+static void test_scan_errors(void **state)
+{
+    (void)state;
+    struct model_builder *body = scan_body(0), *b = scan_model(body, "all");
+    model_ints(b, "scan_input_axes", 1, 1);
+    model_refused(b, ERROR_FORMAT, "axis 1 of an input of rank 1");
+    b->nodes[0].attribute_count = 2;
+    model_ints(b, "scan_output_axes", 2, 0, 0);
+    model_refused(b, ERROR_FORMAT, "attribute 'scan_output_axes' is not a list of 1 numbers");
+    b->nodes[0].attribute_count = 1;
+    model_int(b, "num_scan_inputs", 3);
+    model_refused(b, ERROR_FORMAT, "does not fit inputs and outputs");
+    b->nodes[0].attribute_count = 1;
+    model_int(b, "num_scan_inputs", 2);
+    model_refused(b, ERROR_FORMAT, "axis 0 of an input of rank 0");
+    b->nodes[0].attribute_count = 1;
+    model_int(b, "num_scan_inputs", 1);
+    b->model.opset = 8;
+    model_refused(b, ERROR_UNSUPPORTED, "Scan of opset 8");
+    b->model.opset = 17;
+    b->inputs[0].dims[0].value = 1 << 20;
+    model_refused(b, ERROR_UNSUPPORTED, "nodes in branches, loops and calls");
+    b->inputs[0].dims[0].value = 0;
     model_refused(b, ERROR_UNSUPPORTED, "a sequence of no tensors");
     model_free(b);
     model_free(body);
@@ -213,6 +302,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_if),           cmocka_unit_test(test_if_on_data),
     cmocka_unit_test(test_loop),         cmocka_unit_test(test_endless_loop),
     cmocka_unit_test(test_nothing_collected),
+    cmocka_unit_test(test_scan),         cmocka_unit_test(test_scan_axes),
+    cmocka_unit_test(test_scan_errors),
     cmocka_unit_test(test_sequences),    cmocka_unit_test(test_sequence_errors),
 };
 

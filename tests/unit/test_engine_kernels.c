@@ -91,7 +91,8 @@ static int add_node(struct sample *s, const struct op *op, struct attributes a,
         graph_read(&s->g, index, inputs[i]);
     graph_write(&s->g, index, out);
     s->g.nodes[index].a = a;
-    struct infer_context c = {&s->g, &s->g.nodes[index], source, s->opset ? s->opset : 17, &read};
+    struct infer_context c = {&s->g, &s->g.nodes[index], source, s->opset ? s->opset : 17, &read,
+                              NULL};
     if (op->infer(&c, &e))
         fail_msg("%s", e.text);
     return out;

@@ -47,7 +47,7 @@ static void check_graph(struct graph *g)
     assert_non_null(uses);
     for (int i = 0; i < g->node_count; i++) {
         struct node *n = &g->nodes[i];
-        struct infer_context c = {g, n, NULL, 17, NULL};
+        struct infer_context c = {g, n, NULL, 17, NULL, NULL};
         struct error e;
         assert_false(n->dead);
         if (*n->op->domain && n->op->infer(&c, &e))

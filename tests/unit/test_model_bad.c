@@ -36,7 +36,6 @@ static int survives(const char *path)
 static void fixtures_are_refused(void **state)
 {
     (void)state;
-    refused(FIXTURES "bad_functions.onnx", ERROR_UNSUPPORTED, "functions");
     refused(FIXTURES "bad_sparse.onnx", ERROR_UNSUPPORTED, "sparse initializers");
     refused(FIXTURES "bad_strings.onnx", ERROR_UNSUPPORTED,
             "initializer 0 's': has element type 8 (string)");
@@ -165,6 +164,72 @@ static void headers_are_checked(void **state)
     put_header(&p, 8, 18);
     wire_put_text(&p.model, 7, "");
     parts_refused(&p, ERROR_FORMAT, "imports opset 17 and opset 18");
+}
+
+/* A function of these fields, in a model without nodes. */
+static void function_refused(void (*fill)(struct buffer *function), int twice, enum error_code code,
+                             const char *text)
+{
+    struct parts p;
+    parts_init(&p);
+    put_header(&p, 8, 17);
+    for (int i = 0; i <= twice; i++) {
+        fill(&p.item);
+        put(&p.model, 25, &p.item);
+    }
+    put(&p.model, 7, &p.graph);
+    parts_refused(&p, code, text);
+}
+
+static void nothing(struct buffer *f)
+{
+    (void)f;
+}
+
+static void just_a_name(struct buffer *f)
+{
+    wire_put_text(f, 1, "F");
+}
+
+static void a_broken_node(struct buffer *f)
+{
+    just_a_name(f);
+    wire_put_text(f, 7, "\x0a\x7f");
+}
+
+static void a_nameless_input(struct buffer *f)
+{
+    just_a_name(f);
+    wire_put_text(f, 4, "");
+}
+
+static void a_number_for_a_name(struct buffer *f)
+{
+    wire_put_uint(f, 1, 7);
+}
+
+static void a_broken_default(struct buffer *f)
+{
+    just_a_name(f);
+    wire_put_text(f, 11, "\x0a\x01" "a");
+}
+
+static void another_opset(struct buffer *f)
+{
+    just_a_name(f);
+    wire_put_text(f, 9, "\x10\x18");
+}
+
+static void functions_are_checked(void **state)
+{
+    (void)state;
+    function_refused(nothing, 0, ERROR_FORMAT, "function '': has no name");
+    function_refused(just_a_name, 1, ERROR_FORMAT, "function 'F' is defined twice");
+    function_refused(a_broken_node, 0, ERROR_FORMAT, "function 'F': node '': is truncated");
+    function_refused(a_nameless_input, 0, ERROR_FORMAT, "function 'F': an input or output has no");
+    function_refused(a_number_for_a_name, 0, ERROR_FORMAT, "is truncated or not protobuf");
+    function_refused(a_broken_default, 0, ERROR_FORMAT, "attribute 'a': has no type");
+    function_refused(another_opset, 0, ERROR_UNSUPPORTED, "function 'F': uses opset 24; 7 to 23");
 }
 
 static void nodes_are_checked(void **state)
@@ -409,7 +474,7 @@ static void external_data_stays_inside(void **state)
 /* Every file here, and every file it becomes by one fault. */
 static const char *const subjects[] = {
     FIXTURES "typed.onnx",     FIXTURES "attributes.onnx",    FIXTURES "ir3.onnx",
-    FIXTURES "external.onnx",  FIXTURES "sequence.onnx",      FIXTURES "bad_functions.onnx",
+    FIXTURES "external.onnx",  FIXTURES "sequence.onnx",      FIXTURES "functions.onnx",
     FIXTURES "bad_sparse.onnx", FIXTURES "bad_strings.onnx",  FIXTURES "bad_rank.onnx",
     "small.onnx",
 };
@@ -536,6 +601,7 @@ int main(void)
         cmocka_unit_test(fixtures_are_refused),
         cmocka_unit_test(nested_graphs_are_bounded),
         cmocka_unit_test(headers_are_checked),
+        cmocka_unit_test(functions_are_checked),
         cmocka_unit_test(nodes_are_checked),
         cmocka_unit_test(names_are_unique),
         cmocka_unit_test(tensors_are_checked),

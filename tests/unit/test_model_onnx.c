@@ -85,6 +85,34 @@ static void attributes_are_read(void **state)
     onnx_close(m);
 }
 
+static void functions_are_read(void **state)
+{
+    (void)state;
+    struct onnx_model *m = open_model(FIXTURES "functions.onnx");
+    assert_int_equal(m->function_count, 3);
+    const struct onnx_function *f = onnx_function_find(m, "f", "Leak", NULL);
+    assert_non_null(f);
+    assert_ptr_equal(f, onnx_function_find(m, "f", "Leak", ""));
+    assert_int_equal(f->opset, 17);
+    assert_int_equal(f->input_count, 2);
+    assert_string_equal(f->inputs[1], "bias");
+    assert_int_equal(f->output_count, 1);
+    assert_string_equal(f->outputs[0], "y");
+    assert_int_equal(f->node_count, 2);
+    assert_int_equal(f->default_count, 1);
+    assert_string_equal(f->defaults[0].name, "slope");
+    assert_true(f->defaults[0].f == 0.5f);
+    const struct onnx_attribute *alpha = onnx_attribute_find(&f->nodes[0], "alpha");
+    assert_string_equal(alpha->ref, "slope");
+    assert_int_equal(alpha->type, ONNX_FLOAT);
+    assert_null(onnx_attribute_find(&f->nodes[1], "transB")->ref);
+    assert_string_equal(onnx_function_find(m, "f", "Leak", "other")->overload, "other");
+    assert_int_equal(onnx_function_find(m, "f", "Twice", NULL)->opset, 18);
+    assert_null(onnx_function_find(m, "f", "Leak", "none"));
+    assert_null(onnx_function_find(m, "", "Leak", NULL));
+    onnx_close(m);
+}
+
 static void inputs_with_data_are_not_inputs(void **state)
 {
     (void)state;
@@ -255,6 +283,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(typed_data_is_decoded),
         cmocka_unit_test(attributes_are_read),
+        cmocka_unit_test(functions_are_read),
         cmocka_unit_test(inputs_with_data_are_not_inputs),
         cmocka_unit_test(other_types_are_unknown),
         cmocka_unit_test(external_data_is_mapped),

@@ -1,4 +1,4 @@
-/* Constant, ConstantOfShape, Range. */
+/* Constant, ConstantOfShape, Range, NonZero. */
 #include "engine/ops/ops.h"
 
 #include <inttypes.h>
@@ -142,9 +142,51 @@ static int run_range(const struct node *n, const struct tensor *in, struct tenso
     return 0;
 }
 
+/* NonZero: the shape of its output depends on data, so the data must be known. */
+static int infer_non_zero(const struct infer_context *c, struct error *e)
+{
+    const struct value *x = infer_input(c, 0);
+    int64_t total = shape_elements(&x->shape), places = 0;
+    double values[CHUNK];
+    int code = infer_type(c, 0, TYPES_ANY, e);
+    if (!code && (!x->constant || infer_spend(c, total)))
+        code = infer_unsupported(c, e, "the shape of the output depends on data ('%.60s'), which is "
+                                 "%s", x->name, x->constant ? "too much to look at when the model "
+                                 "is loaded" : "computed at run time");
+    for (int64_t i = 0; i < total && !code; i += CHUNK) {
+        int64_t n = total - i < CHUNK ? total - i : CHUNK;
+        load_real(x->type, x->constant, i, 1, n, values);
+        for (int64_t k = 0; k < n; k++)
+            places += values[k] != 0;
+    }
+    const struct shape out = {2, {x->shape.rank, places}};
+    return code ? code : infer_output(c, 0, DTYPE_I64, &out, e);
+}
+
+static int run_non_zero(const struct node *n, const struct tensor *in, struct tensor *out,
+                        struct error *e)
+{
+    (void)n, (void)e;
+    int64_t *y = out->data, total = shape_elements(&in->shape), places = out->shape.dims[1], at = 0;
+    for (int64_t i = 0; i < total && at < places; i++) {
+        double value;
+        load_real(in->type, in->data, i, 1, 1, &value);
+        if (value == 0)
+            continue;
+        int64_t rest = i;
+        for (int d = in->shape.rank - 1; d >= 0; d--) {
+            y[d * places + at] = rest % in->shape.dims[d];
+            rest /= in->shape.dims[d];
+        }
+        at++;
+    }
+    return 0;
+}
+
 static const struct op ops[] = {
     {OP("Constant", 0, 0, 1, infer_constant, run_constant)},
     {OP("ConstantOfShape", 1, 1, 1, infer_constant_of_shape, run_constant_of_shape)},
     {OP_SINCE(11, 99, "Range", 3, 3, 1, infer_range, run_range)},
+    {OP_SINCE(9, 99, "NonZero", 1, 1, 1, infer_non_zero, run_non_zero)},
 };
 const struct op_family family_constant = OP_FAMILY(ops);

@@ -5,19 +5,12 @@
 #include <inttypes.h>
 #include <string.h>
 
-int infer_conv(const struct infer_context *c, struct error *e)
+int infer_conv_shape(const struct infer_context *c, const struct value *x, const struct value *w,
+                     struct shape *out, struct error *e)
 {
-    const struct value *x = infer_input(c, 0), *w = infer_input(c, 1), *bias = infer_input(c, 2);
     struct attributes *a = &c->node->a;
-    struct shape out = {0};
     char s[96], t[96];
-    int code = infer_type(c, 0, TYPES_F32, e);
-    if (!code)
-        code = infer_type(c, 1, TYPES_F32, e);
-    if (!code)
-        code = infer_type(c, 2, TYPES_F32, e);
-    if (!code)
-        code = infer_attribute_int(c, "group", 1, &a->group, e);
+    int code = infer_attribute_int(c, "group", 1, &a->group, e);
     if (code)
         return code;
     if (x->shape.rank < 3 || w->shape.rank != x->shape.rank || a->group < 1 ||
@@ -26,14 +19,27 @@ int infer_conv(const struct infer_context *c, struct error *e)
         return infer_fail(c, e, "input %s does not fit weight %s with group %" PRId64,
                           shape_text(&x->shape, s, sizeof s), shape_text(&w->shape, t, sizeof t),
                           a->group);
-    if (bias && (bias->shape.rank != 1 || bias->shape.dims[0] != w->shape.dims[0]))
-        return infer_fail(c, e, "bias %s does not fit weight %s",
+    code = window_infer(c, &x->shape, w->shape.dims + 2, out, e);
+    out->dims[0] = x->shape.dims[0];
+    out->dims[1] = w->shape.dims[0];
+    return code;
+}
+
+int infer_conv(const struct infer_context *c, struct error *e)
+{
+    const struct value *w = infer_input(c, 1), *bias = infer_input(c, 2);
+    struct shape out = {0};
+    char s[96], t[96];
+    int code = 0;
+    for (int i = 0; i < 3 && !code; i++)
+        code = infer_type(c, i, TYPES_F32, e);
+    if (!code)
+        code = infer_conv_shape(c, infer_input(c, 0), w, &out, e);
+    if (!code && bias && (bias->shape.rank != 1 || bias->shape.dims[0] != w->shape.dims[0]))
+        code = infer_fail(c, e, "bias %s does not fit weight %s",
                           shape_text(&bias->shape, s, sizeof s),
                           shape_text(&w->shape, t, sizeof t));
-    a->has_bias = bias != NULL;
-    code = window_infer(c, &x->shape, w->shape.dims + 2, &out, e);
-    out.dims[0] = x->shape.dims[0];
-    out.dims[1] = w->shape.dims[0];
+    c->node->a.has_bias = bias != NULL;
     return code ? code : infer_output(c, 0, DTYPE_F32, &out, e);
 }
 
@@ -47,8 +53,7 @@ int64_t macs_conv(const struct graph *g, const struct node *n)
     return __builtin_mul_overflow(y, each, &y) ? -1 : y;
 }
 
-/* Outputs [*first, *last) of a row for which tap k falls inside the input. */
-static void valid_range(const struct window *w, int64_t k, int64_t *first, int64_t *last)
+void conv_range(const struct window *w, int64_t k, int64_t *first, int64_t *last)
 {
     int64_t shift = k * w->dilation[2] - w->pad[2]; /* input = output * stride + shift */
     int64_t stride = w->stride[2], room = w->x[2] - 1 - shift;
@@ -118,7 +123,7 @@ static void add_taps(const struct window *w, const float *x, int64_t tap, int64_
 {
     for (int64_t k = 0; k < w->kernel[2]; k++) {
         int64_t first, last;
-        valid_range(w, k, &first, &last);
+        conv_range(w, k, &first, &last);
         if (first < last)
             add_tap(b, row + first, x + first * w->stride[2] + k * w->dilation[2] - w->pad[2],
                     tap + k, w->stride[2], last - first);

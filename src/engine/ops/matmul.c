@@ -70,12 +70,6 @@ void gemm_f32(int64_t m, int64_t n, int64_t k, const float *a, int trans_a, cons
     }
 }
 
-/* A and B with a dimension of 1 put in front of, or behind, a vector. */
-struct matmul_shape {
-    struct shape batch, a_batch, b_batch;
-    int64_t m, n, k, k_of_b;
-};
-
 static void split_shape(const struct shape *s, int vector_rows, struct shape *batch, int64_t *rows,
                         int64_t *columns)
 {
@@ -96,7 +90,7 @@ static int64_t larger(int64_t a, int64_t b)
     return a == 1 ? b : a;
 }
 
-static int matmul_shape(const struct shape *a, const struct shape *b, struct matmul_shape *s)
+int matmul_shape(const struct shape *a, const struct shape *b, struct matmul_shape *s)
 {
     split_shape(a, 1, &s->a_batch, &s->m, &s->k);
     split_shape(b, 0, &s->b_batch, &s->k_of_b, &s->n);
@@ -110,6 +104,16 @@ static int matmul_shape(const struct shape *a, const struct shape *b, struct mat
         s->batch.dims[s->batch.rank - i] = larger(x, y);
     }
     return s->k == s->k_of_b ? 0 : -1;
+}
+
+void matmul_output(const struct shape *a, const struct shape *b, const struct matmul_shape *s,
+                   struct shape *out)
+{
+    *out = s->batch;
+    if (a->rank > 1)
+        out->dims[out->rank++] = s->m;
+    if (b->rank > 1)
+        out->dims[out->rank++] = s->n;
 }
 
 static int infer_matmul(const struct infer_context *c, struct error *e)
@@ -129,11 +133,8 @@ static int infer_matmul(const struct infer_context *c, struct error *e)
                           shape_text(&a->shape, t, sizeof t), dtype_name(b->type),
                           shape_text(&b->shape, u, sizeof u));
     }
-    struct shape out = s.batch;
-    if (a->shape.rank > 1)
-        out.dims[out.rank++] = s.m;
-    if (b->shape.rank > 1)
-        out.dims[out.rank++] = s.n;
+    struct shape out;
+    matmul_output(&a->shape, &b->shape, &s, &out);
     return infer_output(c, 0, a->type, &out, e);
 }
 

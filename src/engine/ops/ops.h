@@ -21,7 +21,8 @@ extern const struct op_family family_conv, family_pool, family_norm, family_matm
     family_binary, family_select, family_shape, family_move, family_pad, family_reduce,
     family_gather, family_softmax, family_constant, family_scatter,
     family_conv_transpose, family_resize, family_einsum, family_grid, family_recurrent, family_fold,
-    family_norm_more, family_attention;
+    family_norm_more, family_attention, family_quantize, family_integer, family_roi,
+    family_spectral;
 
 /* Elements of any type, a chunk at a time, as double or int64 (uint64: its bits). offset and
  * stride count elements. Stores saturate where a double does not fit; integers wrap. */
@@ -90,6 +91,25 @@ void window_make(const struct node *n, const struct shape *x, const struct shape
 void gemm_f32(int64_t m, int64_t n, int64_t k, const float *a, int trans_a, const float *b,
               int trans_b, float *c);
 
+/* x in units of the scale as an integer of that type, saturated: rounded to the nearest, halves to
+ * even, and then moved by the zero point. */
+double quantized(enum dtype type, double x, double zero);
+
+/* A product of matrices; a dimension of 1 is put in front of, or behind, a vector. */
+struct matmul_shape {
+    struct shape batch, a_batch, b_batch;
+    int64_t m, n, k, k_of_b;
+};
+/* -1 when they do not fit. */
+int matmul_shape(const struct shape *a, const struct shape *b, struct matmul_shape *s);
+void matmul_output(const struct shape *a, const struct shape *b, const struct matmul_shape *s,
+                   struct shape *out);
+
+/* Reads Conv's attributes for an input and a weight, and fills out. */
+int infer_conv_shape(const struct infer_context *c, const struct value *x, const struct value *w,
+                     struct shape *out, struct error *e);
+/* Outputs [*first, *last) of a row for which tap k falls inside the input. */
+void conv_range(const struct window *w, int64_t k, int64_t *first, int64_t *last);
 int infer_conv(const struct infer_context *c, struct error *e);
 int run_conv(const struct node *n, const struct tensor *in, struct tensor *out, struct error *e);
 int64_t macs_conv(const struct graph *g, const struct node *n);
