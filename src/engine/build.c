@@ -188,7 +188,7 @@ static int add_outputs(struct build *b, struct error *e)
         return error_memory(e);
     for (size_t i = 0; i < b->model->output_count; i++) {
         const char *name = b->model->outputs[i].name;
-        struct binding n;
+        struct binding n = {NO_VALUE, NULL};
         int code = build_result(b, name, &n, e);
         if (code)
             return code;

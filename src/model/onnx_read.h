@@ -79,8 +79,9 @@ int onnx_unpack_metadata(struct onnx_file *f, const struct wire_field *field,
 int onnx_read_graph(struct onnx_file *f, const uint8_t *bytes, size_t size,
                     const struct onnx_graph **out, struct error *e);
 
-/* onnx_function.c: the model's functions, `count` of them, sorted. */
-int onnx_read_functions(struct onnx_file *f, size_t count, struct error *e);
+/* onnx_function.c: one function of the model. */
+int onnx_read_function(struct onnx_file *f, const struct wire_field *field,
+                       struct onnx_function *out, struct error *e);
 
 /* onnx_tensor.c: decodes a TensorProto. With in_place, data may point into bytes. *name, where
  * wanted, becomes "" if there is none, and is set even on failure. */

@@ -499,7 +499,7 @@ static void truncation_anywhere_is_survived(void **state)
             good += (size_t)survives(path_of("cut.onnx"));
         }
         /* Whole again only where trailing metadata or nothing needed is cut off. */
-        assert_true(good <= 2);
+        assert_true(good <= 4);
         free(bytes);
     }
 }
