@@ -13,8 +13,8 @@ expect 0 run quantised.onnx plain.onnx --json j.json
 in_out "quantised  batch 4  threads 1  quantised"
 in_out "plain  batch 4  threads 1  f32"
 json j.json '[.cells[].error.text] | all(. == null)'
-json j.json '[.cells[] | .precision == (if .model == "quantised" then "quantised" else "f32" end)] | all'
-json j.json '[.cells[] | select(.model == "quantised" and .runtime == "builtin")] | length == 1'
+json j.json '[.cells[] | .precision == (if .model.name == "quantised" then "quantised" else "f32" end)] | all'
+json j.json '[.cells[] | select(.model.name == "quantised" and .runtime.name == "builtin")] | length == 1'
 expect 0 run quantised.onnx -r builtin --dry-run
 in_out "threads 1, quantised"
 expect 2 run quantised.onnx -r builtin --precision int8 --dry-run

@@ -498,7 +498,7 @@ static void truncation_anywhere_is_survived(void **state)
             write_bytes("cut.onnx", bytes, n);
             good += (size_t)survives(path_of("cut.onnx"));
         }
-        /* Whole again only where trailing metadata or nothing needed is cut off. */
+        /* Whole again only where trailing metadata, functions or nothing needed is cut off. */
         assert_true(good <= 4);
         free(bytes);
     }
