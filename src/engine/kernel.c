@@ -38,6 +38,7 @@ static const struct kernel kernels[] = {
     {"", "Clip", kernel_activation},
     {"", "Tanh", kernel_activation},
     {"", "Sigmoid", kernel_activation},
+    {"", "Concat", kernel_join},
     {"", "Concat", kernel_concat},
     {"", "RNN", kernel_recurrent},
     {"", "GRU", kernel_recurrent},

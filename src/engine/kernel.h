@@ -34,6 +34,7 @@ int kernel_transpose(struct builder *b, const struct node *n, struct error *e);
 int kernel_softmax(struct builder *b, const struct node *n, struct error *e);
 int kernel_binary(struct builder *b, const struct node *n, struct error *e);
 int kernel_activation(struct builder *b, const struct node *n, struct error *e);
+int kernel_join(struct builder *b, const struct node *n, struct error *e);
 int kernel_concat(struct builder *b, const struct node *n, struct error *e);
 int kernel_recurrent(struct builder *b, const struct node *n, struct error *e);
 

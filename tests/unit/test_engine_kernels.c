@@ -925,6 +925,23 @@ static void concat_in_any_layout(void **state)
     }
 }
 
+static void concat_of_long_pieces(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 6; i++) {
+        struct sample s;
+        struct source source;
+        begin(&s, i);
+        int64_t axis = i % 3, long_side = 600 + i;
+        int x = add_input(&s, SHAPE(3, 4, long_side));
+        int y = add_input(&s, SHAPE(axis ? 3 : 1, axis == 1 ? 9 : 4, axis == 2 ? 2000 : long_side));
+        start_source(&source, "Concat");
+        set_int(&source, "axis", axis);
+        add_output(&s, source_node(&s, &source, 3, (int[]){x, y, x}));
+        check(&s, 0, 0);
+    }
+}
+
 /* ---- orders of dimensions ---- */
 
 static int transposed(struct sample *s, int x, const int64_t *perm)
@@ -1312,6 +1329,7 @@ int main(void)
         cmocka_unit_test(adding_a_value_to_itself),
         cmocka_unit_test(activations_in_any_layout),
         cmocka_unit_test(concat_in_any_layout),
+        cmocka_unit_test(concat_of_long_pieces),
         cmocka_unit_test(transposes_in_any_order),
         cmocka_unit_test(transposes_need_no_step),
         cmocka_unit_test(products_of_transposed_values),
