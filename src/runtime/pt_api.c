@@ -156,11 +156,25 @@ static int says_something(const char *line, size_t size)
     return size > 0;
 }
 
-/* After a traceback through a model's code comes what was wrong. */
+/* After a traceback through a model's code comes what was wrong: PyTorch's own error, or the last line,
+ * which is an exception that the code raises. */
+static const char *skip_traceback(const char *text)
+{
+    const char *reason = strstr(text, "RuntimeError: ");
+    if (reason)
+        return reason + strlen("RuntimeError: ");
+    if (!strstr(text, "Traceback of TorchScript"))
+        return text;
+    for (const char *line = reason = text; line; line = strchr(line, '\n')) {
+        line += strspn(line, "\n");
+        reason = *line ? line : reason;
+    }
+    return reason;
+}
+
 static void one_line(const char *text, struct buffer *out)
 {
-    const char *reason = text ? strstr(text, "RuntimeError: ") : NULL;
-    text = reason ? reason + strlen("RuntimeError: ") : text;
+    text = text ? skip_traceback(text) : NULL;
     while (text && *text && out->size < WORDS_MAX) {
         text += strspn(text, " \t\r\n");
         size_t size = strcspn(text, "\r\n");
