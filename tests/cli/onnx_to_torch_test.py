@@ -129,6 +129,11 @@ def single_nodes():
             yield f"Reduce{op} {opset}", one("Reduce" + op, weights=weights, opset=opset, **more)
     yield "Reduce none", one("ReduceMean", weights=[("a", np.zeros(0, np.int64))],
                              noop_with_empty_axes=1)
+    yield "Transpose of heads", one("Transpose", perm=[0, 2, 3, 1])
+    for op in ("Add", "Sub", "Mul", "Div"):
+        yield f"{op} by a number", one(op, weights=[("n", f(3))])
+        yield f"{op} of a number", (model([node(op, "n x", "y")], X, [("y", FLOAT, [2, 3, 4, 5])],
+                                          [("n", f(3))]), X)
     for approximate in ("none", "tanh"):
         yield f"Gelu {approximate}", one("Gelu", approximate=approximate)
     for axis in (-1, 2):
@@ -385,6 +390,9 @@ def main(folder):
     onnx.save_model(dict(whole_graphs())["shared weight"][0], path)
     buffers = dict(onnx_to_torch(path)[0].named_buffers())
     assert len(buffers) == 1, f"one weight became {sorted(buffers)}"
+    onnx.save_model(dict(single_nodes())["Mul by a number"][0], path)
+    buffers = dict(onnx_to_torch(path)[0].named_buffers())
+    assert not buffers, f"a number became {sorted(buffers)}: attention would not be compiled"
     sys.exit(1 if failed else 0)
 
 

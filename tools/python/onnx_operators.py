@@ -7,6 +7,7 @@ Each function takes the inputs in ONNX's order, None for one that is not given, 
 """
 
 import math
+import operator
 
 import torch
 import torch.nn.functional as F
@@ -414,6 +415,14 @@ def one(function):
     return lambda args, attributes: function(args[0])
 
 
+def two(function):
+    return lambda args, attributes: function(args[0], args[1])
+
+
+# of one number and a tensor, in either order
+ARITHMETIC = {"Add": operator.add, "Sub": operator.sub, "Mul": operator.mul,
+              "Div": operator.truediv}
+
 # name: (function, places of the inputs that must be Python numbers)
 TENSORS = {
     "Reshape": (reshape, {1}), "Expand": (expand, {1}), "Slice": (slice_, {1, 2, 3, 4}),
@@ -437,6 +446,7 @@ TENSORS = {
     "BitwiseAnd": (lambda a, k: a[0] & a[1], set()), "BitwiseOr": (lambda a, k: a[0] | a[1], set()),
     "BitwiseXor": (lambda a, k: a[0] ^ a[1], set()), "BitwiseNot": (one(torch.bitwise_not), set()),
 }
+TENSORS.update({"Scalar" + name: (two(function), set()) for name, function in ARITHMETIC.items()})
 TENSORS.update({name: (reduce(function), {1}) for name, function in REDUCTIONS.items()})
 TENSORS.update({op: (recurrent.recurrent(op), set()) for op in recurrent.ORDER})
 

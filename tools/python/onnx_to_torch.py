@@ -333,8 +333,8 @@ class Rewriter:
     def node(self, node):
         if node.op_type == "Constant" and self.standard(node):
             self.constant_node(node)
-        elif self.standard(node) and (self.branch(node) or self.fold(node) or
-                                      self.of_sizes(node) or self.ours(node)):
+        elif self.standard(node) and any(way(node) for way in (
+                self.branch, self.fold, self.of_sizes, self.scalar, self.heads, self.ours)):
             pass
         else:
             self.keep(node)
@@ -504,6 +504,32 @@ class Rewriter:
         else:
             self.sizes[node.output[0]] = known
             write()
+
+    def scalar(self, node):
+        """Writes arithmetic of a tensor and a constant number with a Python number: PyTorch's compiler
+        takes a scaled product for attention, and fails when the scale is a tensor."""
+        if node.op_type not in operators.ARITHMETIC:
+            return False
+        for place, name in enumerate(node.input):
+            array, other = self.array(name), node.input[1 - place]
+            if (array is None or array.ndim or array.dtype.kind != "f" or other in self.constants or
+                    other in self.sizes or self.element_type(other) != self.element_type(name)):
+                continue
+            self.add("Scalar" + node.op_type, node, list(node.input), {place: array}, {})
+            return True
+        return False
+
+    def heads(self, node):
+        """Writes the way of [N, S, H, D] to the transposed heads [N, H, D, S] in two steps: the
+        compiler's patterns of attention take any permutation of keys for that of the last two axes
+        (PyTorch 2.13), which is the second step here."""
+        if node.op_type != "Transpose" or attributes_of(node).get("perm") != [0, 2, 3, 1]:
+            return False
+        name = node.output[0] + "/heads"
+        self.keep(helper.make_node("Transpose", node.input, [name], name=name, perm=[0, 2, 1, 3]))
+        self.keep(helper.make_node("Transpose", [name], node.output, name=node.name,
+                                   perm=[0, 1, 3, 2]))
+        return True
 
     def ours(self, node):
         """Writes a node whose sizes, axes and the like are numbers as a step of ours."""
