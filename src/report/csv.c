@@ -151,7 +151,7 @@ static void put_agreement(struct row *w)
     put_text(w, a->ok < 0 ? "" : a->ok ? "true" : "false");
     put_text(w, a->reference);
     put_number(w, a->ok < 0 ? NAN : a->max_rel_error);
-    put_text(w, format_agreement_detail(a));
+    put_text(w, format_agreement_detail(w->summary));
 }
 
 static void put_verdict(struct row *w)

@@ -145,8 +145,11 @@ const char *format_verdict(const struct summary *s)
     return s->first ? verdict_name(s->verdict) : s->blocks_failed ? "FAILED" : "-";
 }
 
-const char *format_agreement_detail(const struct agreement *a)
+const char *format_agreement_detail(const struct summary *s)
 {
+    const struct agreement *a = &s->cell->agreement;
+    if (!s->first && !a->detail[0])
+        return "not compared: no block completed";
     if (a->ok < 0 && !a->detail[0])
         return "not compared: the only cell of its model and batch, or the reference itself";
     return a->detail;

@@ -20,7 +20,7 @@ const char *format_line(const char *in, int utf8, char *out, size_t size);
 const char *format_energy(const struct summary *s, double unit, int utf8,
                           char text[2 * FORMAT_SIZE]);
 /* Why an agreement is as it is; "" for one that agrees. */
-const char *format_agreement_detail(const struct agreement *a);
+const char *format_agreement_detail(const struct summary *s);
 /* "1.11 ±0.01" */
 const char *format_ratio(const struct summary *s, int utf8, char text[2 * FORMAT_SIZE]);
 /* 1e-3 (mJ) below 0.5 J, where "130 [50..200]" is shorter than "0.13 [0.05..0.20]"; 1e-6 (uJ) below

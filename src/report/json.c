@@ -281,13 +281,14 @@ static void set_energy(struct object o, const struct summary *s)
     set_text(energy, "reason", s->energy_reason);
 }
 
-static void set_agreement(struct object o, const struct agreement *a)
+static void set_agreement(struct object o, const struct summary *s)
 {
+    const struct agreement *a = &s->cell->agreement;
     struct object agreement = child(o, "agreement");
     set_text(agreement, "reference", a->reference);
     set_number(agreement, "max_rel_error", a->ok < 0 ? NAN : a->max_rel_error);
     set(agreement, "ok", a->ok < 0 ? json_null() : json_boolean(a->ok));
-    set_text(agreement, "detail", format_agreement_detail(a));
+    set_text(agreement, "detail", format_agreement_detail(s));
 }
 
 static void set_rank(struct object o, const struct summary *s, int by_time)
@@ -363,7 +364,7 @@ static void set_cell(struct object o, const struct report *r, const struct summa
     set_latency(o, s);
     set_rates(o, s);
     set_energy(o, s);
-    set_agreement(o, &s->cell->agreement);
+    set_agreement(o, s);
     set_rank(o, s, by_time);
     set_text(o, "verdict", verdict_name(s->verdict));
     set_texts(o, "reasons", s->reasons);
