@@ -51,13 +51,12 @@ void note_repeat(struct session *s, struct record *r)
 uint64_t note_memory(const struct worker *w)
 {
     char path[32], text[128];
-    unsigned long long whole, resident;
     long page = sysconf(_SC_PAGESIZE);
     snprintf(path, sizeof path, "/proc/%d/statm", (int)worker_pid(w));
-    if (page <= 0 || file_read_text(path, text, sizeof text) ||
-        sscanf(text, "%llu %llu", &whole, &resident) != 2)
+    if (page <= 0 || file_read_text(path, text, sizeof text))
         return 0;
-    return (uint64_t)resident * (uint64_t)page;
+    const char *resident = strchr(text, ' '); /* behind the size of all that is mapped */
+    return resident ? strtoull(resident, NULL, 10) * (uint64_t)page : 0;
 }
 
 void note_growth(uint64_t before_bytes, uint64_t after_bytes, struct record *r)
