@@ -667,8 +667,9 @@ static void recurrent_outputs(struct sample *s, const struct source *source, int
     for (int i = 0; i < 3; i++)
         graph_write(&s->g, index, wanted >> i & 1
                     ? graph_add_value(&s->g, "y", DTYPE_NONE, &(struct shape){0}) : NO_VALUE);
-    struct infer_context context = {.graph = &s->g, .node = &s->g.nodes[index], .source = &source->node,
-                                    .opset = 17, .attributes_read = &read};
+    struct infer_context context = {.graph = &s->g, .node = &s->g.nodes[index],
+                                    .source = &source->node, .opset = 17,
+                                    .attributes_read = &read};
     if (s->g.nodes[index].op->infer(&context, &e))
         fail_msg("%s", e.text);
     for (int i = 0; i < 3; i++)
