@@ -129,6 +129,8 @@ def single_nodes():
             yield f"Reduce{op} {opset}", one("Reduce" + op, weights=weights, opset=opset, **more)
     yield "Reduce none", one("ReduceMean", weights=[("a", np.zeros(0, np.int64))],
                              noop_with_empty_axes=1)
+    for place in (0, -1):
+        yield f"Gather {place}", one("Gather", weights=[("i", np.int64(place))], axis=1)
     yield "Transpose of heads", one("Transpose", perm=[0, 2, 3, 1])
     for op in ("Add", "Sub", "Mul", "Div"):
         yield f"{op} by a number", one(op, weights=[("n", f(3))])

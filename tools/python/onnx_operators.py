@@ -446,6 +446,7 @@ TENSORS = {
     "BitwiseAnd": (lambda a, k: a[0] & a[1], set()), "BitwiseOr": (lambda a, k: a[0] | a[1], set()),
     "BitwiseXor": (lambda a, k: a[0] ^ a[1], set()), "BitwiseNot": (one(torch.bitwise_not), set()),
 }
+TENSORS["Select"] = (lambda a, k: a[0].select(k.get("axis", 0), int(a[1])), set())
 TENSORS.update({"Scalar" + name: (two(function), set()) for name, function in ARITHMETIC.items()})
 TENSORS.update({name: (reduce(function), {1}) for name, function in REDUCTIONS.items()})
 TENSORS.update({op: (recurrent.recurrent(op), set()) for op in recurrent.ORDER})

@@ -334,7 +334,8 @@ class Rewriter:
         if node.op_type == "Constant" and self.standard(node):
             self.constant_node(node)
         elif self.standard(node) and any(way(node) for way in (
-                self.branch, self.fold, self.of_sizes, self.scalar, self.heads, self.ours)):
+                self.branch, self.fold, self.of_sizes, self.scalar, self.select, self.heads,
+                self.ours)):
             pass
         else:
             self.keep(node)
@@ -518,6 +519,15 @@ class Rewriter:
             self.add("Scalar" + node.op_type, node, list(node.input), {place: array}, {})
             return True
         return False
+
+    def select(self, node):
+        """Writes a Gather of one place that is known as a selection: onnx2torch reads the place out of
+        a tensor, which PyTorch cannot compile ahead of time."""
+        index = self.array(node.input[1]) if node.op_type == "Gather" else None
+        if index is None or index.ndim or node.input[0] in self.sizes:
+            return False
+        self.add("Select", node, list(node.input), {1: index}, attributes_of(node))
+        return True
 
     def heads(self, node):
         """Writes the way of [N, S, H, D] to the transposed heads [N, H, D, S] in two steps: the
