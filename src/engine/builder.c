@@ -117,7 +117,7 @@ static int read_constant(struct builder *b, int value, const struct layout *want
                          struct error *e)
 {
     const struct layout *plain = builder_plain(b, value);
-    if (!wanted || layout_equal(plain, wanted)) {
+    if (!wanted || layout_same_places(plain, wanted)) {
         home_of(b, value)->raw = 1;
         *slot = home_of(b, value)->forms[0].slot;
         return 0;
@@ -139,7 +139,7 @@ int builder_read(struct builder *b, int value, const struct layout *wanted, int 
         return 0;
     }
     for (int i = 0; i < h->form_count; i++)
-        if (layout_equal(h->forms[i].layout, wanted)) {
+        if (layout_same_places(h->forms[i].layout, wanted)) {
             *slot = h->forms[i].slot;
             return 0;
         }

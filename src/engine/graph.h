@@ -59,7 +59,8 @@ struct attributes {
     int64_t starts[RANK_MAX], steps[RANK_MAX]; /* Slice: of every dimension; Pad: starts are the
                                                   pads in front of every dimension */
     float epsilon;            /* BatchNormalization, LayerNormalization */
-    float low, high;          /* Clip bounds, when its bounds are attributes or constant inputs */
+    float low, high;          /* Clip bounds, when its bounds are attributes or constant inputs; alpha
+                                 and beta of other fused activations */
     float scale;              /* Attention: of the scores */
     enum dtype to;            /* Cast */
     /* fused epilogue of Conv and Linear (internal operators) */
@@ -73,8 +74,12 @@ struct attributes {
 
 enum pad_mode { PAD_CONSTANT, PAD_REFLECT, PAD_EDGE, PAD_WRAP };
 
+/* The numbers of one are `low` and `high`: a Clip's bounds, and of the others alpha and beta. */
 enum activation {
-    ACT_NONE, ACT_RELU, ACT_CLIP /* low..high */, ACT_GELU_ERF, ACT_TANH, ACT_SIGMOID
+    ACT_NONE, ACT_RELU, ACT_CLIP, ACT_GELU_ERF, ACT_TANH, ACT_SIGMOID, ACT_LEAKY_RELU, ACT_ELU,
+    ACT_SWISH /* x * sigmoid(low x) */, ACT_HARD_SWISH, ACT_HARD_SIGMOID, ACT_MISH, ACT_GELU_TANH,
+    ACT_FUSED_LAST = ACT_GELU_TANH, /* up to here Conv and Linear take it as their epilogue */
+    ACT_SELU, ACT_CELU, ACT_SOFTPLUS, ACT_SOFTSIGN, ACT_THRESHOLDED_RELU
 };
 
 struct node {

@@ -16,6 +16,7 @@ int kernel_reference(struct builder *b, const struct node *n, struct error *e);
 
 /* kernels/FAMILY.c */
 int kernel_conv(struct builder *b, const struct node *n, struct error *e);
+int kernel_conv_transpose(struct builder *b, const struct node *n, struct error *e);
 int kernel_linear(struct builder *b, const struct node *n, struct error *e);
 int kernel_matmul(struct builder *b, const struct node *n, struct error *e);
 int kernel_attention(struct builder *b, const struct node *n, struct error *e);
@@ -23,6 +24,11 @@ int kernel_max_pool(struct builder *b, const struct node *n, struct error *e);
 int kernel_average_pool(struct builder *b, const struct node *n, struct error *e);
 int kernel_global_average_pool(struct builder *b, const struct node *n, struct error *e);
 int kernel_reduce_mean(struct builder *b, const struct node *n, struct error *e);
+int kernel_mean(struct builder *b, const struct node *n, struct error *e);
+int kernel_channels(struct builder *b, const struct node *n, struct error *e);
+int kernel_batch_norm(struct builder *b, const struct node *n, struct error *e);
+int kernel_split(struct builder *b, const struct node *n, struct error *e);
+int kernel_resize(struct builder *b, const struct node *n, struct error *e);
 int kernel_heads(struct builder *b, const struct node *n, struct error *e);
 int kernel_layer_norm(struct builder *b, const struct node *n, struct error *e);
 int kernel_rms_norm(struct builder *b, const struct node *n, struct error *e);
@@ -32,6 +38,7 @@ int kernel_rotary_embedding(struct builder *b, const struct node *n, struct erro
 int kernel_grid(struct builder *b, const struct node *n, struct error *e);
 int kernel_transpose(struct builder *b, const struct node *n, struct error *e);
 int kernel_softmax(struct builder *b, const struct node *n, struct error *e);
+int kernel_softmax_columns(struct builder *b, const struct node *n, struct error *e);
 int kernel_binary(struct builder *b, const struct node *n, struct error *e);
 int kernel_activation(struct builder *b, const struct node *n, struct error *e);
 int kernel_join(struct builder *b, const struct node *n, struct error *e);

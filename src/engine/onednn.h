@@ -32,22 +32,28 @@ const struct layout *layout_strided(struct onednn *d, const struct shape *s,
                                     const int64_t *strides);
 /* Rank 3 to 5, channels (dimension 1) innermost. */
 const struct layout *layout_channels_last(struct onednn *d, const struct shape *s);
-/* Rank 4, channels in blocks of eight: N, C/8, H, W, 8. */
-const struct layout *layout_blocked8(struct onednn *d, const struct shape *s);
+/* Rank 3 to 5, channels in blocks of 8 or 16: N, C/8, spatial..., 8. */
+const struct layout *layout_blocked(struct onednn *d, const struct shape *s, int block);
 /* Row-major weights of a convolution, O x C/group x kernel, as primitive_conv reads them. */
 const struct layout *layout_weights(struct onednn *d, const struct shape *weights, int64_t group);
+/* Those of a ConvTranspose, I x O/group x kernel. */
+const struct layout *layout_weights_transposed(struct onednn *d, const struct shape *weights,
+                                               int64_t group);
 /* The kernel may choose; primitive_layout then says what it chose. */
 const struct layout *layout_any(struct onednn *d, const struct shape *s);
 /* Elements from one place of a dimension to the next; -1 where a dimension is split into blocks. */
 int layout_strides(const struct layout *l, int64_t strides[RANK_MAX]);
 int layout_equal(const struct layout *a, const struct layout *b);
+/* Every element has the same place in both, so that one's memory can be read as the other's: a
+ * vector of channels is the same in blocks, last or first. */
+int layout_same_places(const struct layout *a, const struct layout *b);
 size_t layout_bytes(const struct layout *l); /* with padding, if the layout has any */
 
 /* What happens to a result before it is stored. */
 struct epilogue {
     int sum; /* adds what the destination holds */
     enum activation activation;
-    float low, high; /* of ACT_CLIP */
+    float low, high; /* the activation's numbers */
 };
 
 enum conv_method { CONV_DIRECT, CONV_WINOGRAD };
@@ -61,6 +67,10 @@ int primitive_conv(struct onednn *d, const struct attributes *a, enum conv_metho
                    const struct layout *src, const struct shape *weights, int bias,
                    const struct layout *dst, const struct epilogue *epilogue,
                    struct primitive **out, struct error *e);
+/* The same turned around; a.pads_end may be negative, where the output reaches further. */
+int primitive_conv_transpose(struct onednn *d, const struct attributes *a, const struct layout *src,
+                             const struct shape *weights, int bias, const struct layout *dst,
+                             struct primitive **out, struct error *e);
 int primitive_pool(struct onednn *d, const struct attributes *a, enum pool_kind kind,
                    const struct layout *src, const struct layout *dst, struct primitive **out,
                    struct error *e);

@@ -172,9 +172,18 @@ const struct layout *layout_channels_last(struct onednn *d, const struct shape *
     }
 }
 
-const struct layout *layout_blocked8(struct onednn *d, const struct shape *s)
+const struct layout *layout_blocked(struct onednn *d, const struct shape *s, int block)
 {
-    return s->rank == 4 ? tagged(d, s, dnnl_nChw8c) : NULL;
+    switch (s->rank) {
+    case 3:
+        return tagged(d, s, block == 8 ? dnnl_nCw8c : dnnl_nCw16c);
+    case 4:
+        return tagged(d, s, block == 8 ? dnnl_nChw8c : dnnl_nChw16c);
+    case 5:
+        return tagged(d, s, block == 8 ? dnnl_nCdhw8c : dnnl_nCdhw16c);
+    default:
+        return NULL;
+    }
 }
 
 const struct layout *layout_any(struct onednn *d, const struct shape *s)
@@ -196,6 +205,41 @@ int layout_strides(const struct layout *l, int64_t strides[RANK_MAX])
 int layout_equal(const struct layout *a, const struct layout *b)
 {
     return a && b && (a == b || dnnl_memory_desc_equal(&a->desc, &b->desc));
+}
+
+/* Floats from an index to the next in each dimension, 0 where there is only one. -1 when blocks or
+ * padding make that no single number. */
+static int single_strides(const dnnl_memory_desc_t *m, int64_t *strides)
+{
+    const dnnl_blocking_desc_t *b = &m->format_desc.blocking;
+    if (m->format_kind != dnnl_blocked || b->inner_nblks > 1 || m->offset0 != 0)
+        return -1;
+    for (int i = 0; i < m->ndims; i++) {
+        if (m->dims[i] != m->padded_dims[i])
+            return -1;
+        strides[i] = m->dims[i] == 1 ? 0 : b->strides[i];
+    }
+    if (b->inner_nblks == 0)
+        return 0;
+    dnnl_dim_t block = b->inner_blks[0], blocked = b->inner_idxs[0];
+    if (m->dims[blocked] > block && b->strides[blocked] != block)
+        return -1;
+    strides[blocked] = m->dims[blocked] == 1 ? 0 : 1;
+    return 0;
+}
+
+int layout_same_places(const struct layout *a, const struct layout *b)
+{
+    int64_t x[DNNL_MAX_NDIMS], y[DNNL_MAX_NDIMS];
+    if (layout_equal(a, b))
+        return 1;
+    if (!a || !b || a->desc.ndims != b->desc.ndims || single_strides(&a->desc, x) ||
+        single_strides(&b->desc, y))
+        return 0;
+    for (int i = 0; i < a->desc.ndims; i++)
+        if (a->desc.dims[i] != b->desc.dims[i] || x[i] != y[i])
+            return 0;
+    return 1;
 }
 
 size_t layout_bytes(const struct layout *l)
@@ -266,23 +310,57 @@ static int finish(struct onednn *d, dnnl_primitive_desc_t desc, const char *what
     return 0;
 }
 
+/* What oneDNN calls it; dnnl_alg_kind_undef when it has no such function. */
+static dnnl_alg_kind_t function_of(enum activation a)
+{
+    switch (a) {
+    case ACT_RELU:
+    case ACT_LEAKY_RELU:
+        return dnnl_eltwise_relu;
+    case ACT_CLIP:
+        return dnnl_eltwise_clip;
+    case ACT_GELU_ERF:
+        return dnnl_eltwise_gelu_erf;
+    case ACT_TANH:
+        return dnnl_eltwise_tanh;
+    case ACT_SIGMOID:
+        return dnnl_eltwise_logistic;
+    case ACT_ELU:
+        return dnnl_eltwise_elu;
+    case ACT_SWISH:
+        return dnnl_eltwise_swish;
+    case ACT_HARD_SWISH:
+        return dnnl_eltwise_hardswish;
+    case ACT_MISH:
+        return dnnl_eltwise_mish;
+    case ACT_GELU_TANH:
+        return dnnl_eltwise_gelu_tanh;
+    default:
+        return dnnl_alg_kind_undef;
+    }
+}
+
+/* Relu and LeakyRelu are one function there, told apart by the slope below 0. */
+static float alpha_of(const struct epilogue *ep)
+{
+    return ep->activation == ACT_RELU ? 0.0f : ep->low;
+}
+
 static dnnl_status_t append_activation(dnnl_post_ops_t ops, const struct epilogue *ep)
 {
-    switch (ep->activation) {
-    case ACT_NONE:
+    dnnl_alg_kind_t function = function_of(ep->activation);
+    if (ep->activation == ACT_NONE)
         return dnnl_success;
-    case ACT_RELU:
-        return dnnl_post_ops_append_eltwise(ops, 1.0f, dnnl_eltwise_relu, 0.0f, 0.0f);
-    case ACT_CLIP:
-        return dnnl_post_ops_append_eltwise(ops, 1.0f, dnnl_eltwise_clip, ep->low, ep->high);
-    case ACT_GELU_ERF:
-        return dnnl_post_ops_append_eltwise(ops, 1.0f, dnnl_eltwise_gelu_erf, 0.0f, 0.0f);
-    case ACT_TANH:
-        return dnnl_post_ops_append_eltwise(ops, 1.0f, dnnl_eltwise_tanh, 0.0f, 0.0f);
-    case ACT_SIGMOID:
-        return dnnl_post_ops_append_eltwise(ops, 1.0f, dnnl_eltwise_logistic, 0.0f, 0.0f);
+    if (ep->activation == ACT_HARD_SIGMOID) {
+        dnnl_status_t status = dnnl_post_ops_append_eltwise(ops, 1.0f, dnnl_eltwise_linear, ep->low,
+                                                            ep->high);
+        return status != dnnl_success
+                   ? status
+                   : dnnl_post_ops_append_eltwise(ops, 1.0f, dnnl_eltwise_clip, 0.0f, 1.0f);
     }
-    return dnnl_invalid_arguments;
+    if (function == dnnl_alg_kind_undef)
+        return dnnl_unimplemented;
+    return dnnl_post_ops_append_eltwise(ops, 1.0f, function, alpha_of(ep), ep->high);
 }
 
 /* Scratch memory is the caller's: it lies in the engine's arena and costs no allocation. */
@@ -386,6 +464,58 @@ const struct layout *layout_weights(struct onednn *d, const struct shape *weight
     return keep(d, &desc);
 }
 
+/* ConvTranspose's weights lie input by input: I x O/group x kernel. */
+const struct layout *layout_weights_transposed(struct onednn *d, const struct shape *weights,
+                                               int64_t group)
+{
+    dnnl_dims_t dims, strides;
+    int64_t taps = 1, each = weights->dims[0] / group, outputs = weights->dims[1];
+    int rank = 0;
+    for (int i = 2; i < weights->rank; i++)
+        taps *= weights->dims[i];
+    if (group > 1) {
+        dims[rank] = group;
+        strides[rank++] = each * outputs * taps;
+    }
+    dims[rank] = outputs;
+    strides[rank++] = taps;
+    dims[rank] = each;
+    strides[rank++] = outputs * taps;
+    for (int i = 2; i < weights->rank; i++) {
+        taps /= weights->dims[i];
+        dims[rank] = weights->dims[i];
+        strides[rank++] = taps;
+    }
+    dnnl_memory_desc_t desc;
+    if (dnnl_memory_desc_init_by_strides(&desc, rank, dims, dnnl_f32, strides) != dnnl_success)
+        return NULL;
+    return keep(d, &desc);
+}
+
+int primitive_conv_transpose(struct onednn *d, const struct attributes *a, const struct layout *src,
+                             const struct shape *weights, int bias, const struct layout *dst,
+                             struct primitive **out, struct error *e)
+{
+    if (!src || !dst)
+        return error_memory(e);
+    dnnl_memory_desc_t w, b;
+    dnnl_dims_t strides, dilations, begin, end;
+    struct shape turned = *weights;
+    turned.dims[0] = weights->dims[1] * a->group;
+    turned.dims[1] = weights->dims[0] / a->group;
+    to_spatial(a, strides, dilations, begin, end);
+    bias_desc(&b, turned.dims[0]);
+    dnnl_deconvolution_desc_t op;
+    dnnl_status_t status = weights_desc(&w, &turned, a->group, dnnl_format_tag_any);
+    if (status == dnnl_success)
+        status = dnnl_dilated_deconvolution_forward_desc_init(
+            &op, dnnl_forward_inference, dnnl_deconvolution_direct, &src->desc, &w,
+            bias ? &b : NULL, &dst->desc, strides, dilations, begin, end);
+    if (status != dnnl_success)
+        return fail(e, status, "transposed convolution");
+    return from_operation(d, &op, NULL, "transposed convolution", out, e);
+}
+
 int primitive_pool(struct onednn *d, const struct attributes *a, enum pool_kind kind,
                    const struct layout *src, const struct layout *dst, struct primitive **out,
                    struct error *e)
@@ -485,18 +615,15 @@ int primitive_binary(struct onednn *d, enum binary_kind kind, const struct layou
 int primitive_eltwise(struct onednn *d, const struct epilogue *what, const struct layout *both,
                       struct primitive **out, struct error *e)
 {
-    static const dnnl_alg_kind_t algorithms[] = {
-        [ACT_RELU] = dnnl_eltwise_relu,         [ACT_CLIP] = dnnl_eltwise_clip,
-        [ACT_GELU_ERF] = dnnl_eltwise_gelu_erf, [ACT_TANH] = dnnl_eltwise_tanh,
-        [ACT_SIGMOID] = dnnl_eltwise_logistic,
-    };
+    dnnl_alg_kind_t function = function_of(what->activation);
     if (!both)
         return error_memory(e);
-    int clip = what->activation == ACT_CLIP;
     dnnl_eltwise_desc_t op;
-    dnnl_status_t status = dnnl_eltwise_forward_desc_init(
-        &op, dnnl_forward_inference, algorithms[what->activation], &both->desc,
-        clip ? what->low : 0.0f, clip ? what->high : 0.0f);
+    dnnl_status_t status =
+        function == dnnl_alg_kind_undef
+            ? dnnl_unimplemented
+            : dnnl_eltwise_forward_desc_init(&op, dnnl_forward_inference, function, &both->desc,
+                                             alpha_of(what), what->high);
     if (status != dnnl_success)
         return fail(e, status, "activation");
     return from_operation(d, &op, NULL, "activation", out, e);

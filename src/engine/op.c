@@ -16,7 +16,8 @@ static const struct op_family *const families[] = {
 
 static const struct op *const internal[] = {&op_fused_conv, &op_linear,     &op_layer_norm,
                                             &op_gelu,       &op_attention,  &op_rms_norm,
-                                            &op_group_norm, &op_rotary};
+                                            &op_group_norm, &op_rotary,     &op_swish,
+                                            &op_batch_norm};
 
 enum { OPS_MAX = 512 };
 static const struct op *sorted[OPS_MAX];

@@ -108,10 +108,12 @@ const struct op *const *op_all(size_t *count);
  *   GroupNorm:         x, scale, bias, each of the channels  a.group, a.epsilon
  *   Rotary:            x[..., D], cos, sin; halves of D    x * cos + (-second, first) * sin
  *   Gelu:              x                                   x * 0.5 * (1 + erf(x / sqrt 2))
+ *   Swish:             x                                   x / (1 + e^(-a.alpha x))
+ *   BatchNorm:         as BatchNormalization               a.epsilon and the activation
  *   Attention:         qkv[B, S, 3*H*D], [mask broadcastable to B,H,S,S, added]   a.heads, a.scale
  *                      -> [B, S, H*D]
  */
 extern const struct op op_fused_conv, op_linear, op_layer_norm, op_gelu, op_attention, op_rms_norm,
-    op_group_norm, op_rotary;
+    op_group_norm, op_rotary, op_swish, op_batch_norm;
 
 #endif

@@ -1,14 +1,16 @@
 #include "engine/pass.h"
 #include "engine/passes/passes.h"
 
-/* What comes later builds on what comes earlier: weights that took in a BatchNormalization become
- * part of a fused Conv, a Gelu the activation of a Linear, three Linears one of an Attention. What
- * comes as an Einsum may be any of these. */
+/* What comes later builds on what comes earlier: an activation that was spelled out becomes part of
+ * a Conv or Linear, weights that took in a BatchNormalization of a fused Conv, three Linears one of
+ * an Attention. Activations come early: their constants must not be taken for a Conv's. What comes
+ * as an Einsum may be any of these. */
 static const struct pass passes[] = {
-    {"einsum", pass_einsum},       {"batchnorm", pass_batchnorm}, {"conv", pass_conv},
-    {"layernorm", pass_layernorm}, {"rmsnorm", pass_rmsnorm},     {"groupnorm", pass_groupnorm},
-    {"rotary", pass_rotary},       {"gelu", pass_gelu},           {"linear", pass_linear},
-    {"masks", pass_masks},         {"attention", pass_attention}, {"heads", pass_heads},
+    {"einsum", pass_einsum},       {"activation", pass_activation}, {"gelu", pass_gelu},
+    {"pad", pass_pad},             {"batchnorm", pass_batchnorm},   {"conv", pass_conv},
+    {"channels", pass_channels},   {"layernorm", pass_layernorm},   {"rmsnorm", pass_rmsnorm},
+    {"groupnorm", pass_groupnorm}, {"rotary", pass_rotary},         {"linear", pass_linear},
+    {"masks", pass_masks},         {"attention", pass_attention},   {"heads", pass_heads},
 };
 
 const struct pass *pass_all(size_t *count)

@@ -1,5 +1,7 @@
 #include "engine/winograd.h"
 
+#include "engine/activation.h"
+
 #include <float.h>
 #include <string.h>
 
@@ -100,7 +102,7 @@ typedef __m256 v8;
 int winograd_possible(const struct winograd *w)
 {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-           w->channels % LANES == 0 && w->outputs % COLUMNS == 0 && w->activation <= ACT_CLIP;
+           w->channels % LANES == 0 && w->outputs % COLUMNS == 0;
 }
 
 AVX2_INLINE v8 all(float x)
@@ -279,6 +281,26 @@ static void limits(const struct winograd *w, float *low, float *high)
     *high = w->activation == ACT_CLIP ? w->high : FLT_MAX;
 }
 
+/* An activation that is more than min and max goes over the tile in between. */
+AVX2_INLINE void store_curved(const struct winograd *w, int m, v8 *y, struct tile t, v8 bias,
+                              const float *residual, float *out)
+{
+    const struct epilogue what = {.activation = w->activation, .low = w->low, .high = w->high};
+    int64_t rows = w->out_height - t.top < m ? w->out_height - t.top : m;
+    int64_t columns = w->out_width - t.left < m ? w->out_width - t.left : m;
+    int64_t at = t.top * w->out.row + t.left * w->out.pixel;
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < columns; j++) {
+            y[i * m + j] += bias;
+            if (residual)
+                y[i * m + j] += _mm256_loadu_ps(residual + at + i * w->out.row + j * w->out.pixel);
+        }
+    activation_row(&what, (const float *)y, (float *)y, (int64_t)m * m * LANES);
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < columns; j++)
+            _mm256_storeu_ps(out + at + i * w->out.row + j * w->out.pixel, y[i * m + j]);
+}
+
 AVX2_INLINE void store_tile(const struct winograd *w, int m, const v8 *y, struct tile t, v8 bias,
                             const float *residual, float *out)
 {
@@ -307,7 +329,10 @@ AVX2_INLINE void transform_output(const struct winograd *w, int m, const float *
         output_line(m, d + i * side, 1, rows + i * m, 1);
     for (int j = 0; j < m; j++)
         output_line(m, rows + j, m, y + j, m);
-    store_tile(w, m, y, t, bias, residual, out);
+    if (w->activation > ACT_CLIP)
+        store_curved(w, m, y, t, bias, residual, out);
+    else
+        store_tile(w, m, y, t, bias, residual, out);
 }
 
 AVX2 static void output_phase(const struct winograd *w, const float *products, int64_t first,

@@ -23,7 +23,7 @@ struct winograd {
     int64_t batch, channels, outputs;
     int64_t in_height, in_width, out_height, out_width, pad_top, pad_left;
     struct winograd_view in, out;
-    enum activation activation; /* NONE, RELU or CLIP */
+    enum activation activation;
     float low, high;
     /* filled by winograd_prepare */
     int64_t tiles_high, tiles_wide, tiles, block; /* block: tiles transformed at a time */

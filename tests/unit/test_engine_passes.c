@@ -348,6 +348,183 @@ static void test_no_bias(void **state)
     expect(b, "MatMul Add MatMul Add", 1e-5);
 }
 
+/* Zeros around the image are the Conv's own; other fillings, cuts and padded channels are not. */
+static void test_pad(void **state)
+{
+    (void)state;
+    static const struct {
+        int pads[8];
+        const char *mode;
+        float fill;
+        int fused;
+    } cases[] = {
+        {{0, 0, 1, 0, 0, 0, 2, 1}, "constant", 0, 1},  {{0, 0, 1, 0, 0, 0, 2, 1}, "constant", 1, 0},
+        {{0, 0, 1, 1, 0, 0, 1, 1}, "reflect", 0, 0},   {{0, 0, 1, -1, 0, 0, 1, 1}, "constant", 0, 0},
+        {{0, 1, 1, 1, 0, 0, 1, 1}, "constant", 0, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const int *p = cases[i].pads;
+        struct model_builder *b = model_new(17);
+        model_input(b, "x", DTYPE_F32, 4, 2, p[1] ? 2 : 3, 7, 6);
+        model_longs(b, "pads", 8, p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7]);
+        model_scalar(b, "fill", cases[i].fill);
+        model_node(b, "Pad", "x pads fill", "p");
+        model_string(b, "mode", cases[i].mode);
+        add_conv(b, "p", "c", 3, 5, 3, 2, 1);
+        model_node(b, "Relu", "c", "y");
+        model_output(b, "y");
+        expect(b, cases[i].fused ? "Conv+Relu" : "Pad Conv+Relu", 1e-5);
+    }
+}
+
+/* As in DenseNet, where it comes before the convolution. */
+static void test_batchnorm_first(void **state)
+{
+    (void)state;
+    struct model_builder *b = model_new(17);
+    model_input(b, "x", DTYPE_F32, 4, 2, 6, 5, 4);
+    add_batch_norm(b, "n", "x", "n1", 6);
+    model_node(b, "Relu", "n1", "r");
+    add_conv(b, "r", "c", 6, 4, 3, 1, 1);
+    model_output(b, "c");
+    expect(b, "BatchNormalization+Relu Conv", 1e-5);
+}
+
+enum spelled {
+    SILU, SILU_TURNED, QUICK_GELU, HARD_SIGMOID, HARD_SWISH, HARD_SWISH_LATE, HARD_SWISH_SIXTH,
+    HARD_SWISH_NODE, MISH, SPELLED
+};
+
+/* Of "x", into "y". */
+static void add_spelled(struct model_builder *b, enum spelled form)
+{
+    model_scalar(b, "three", 3);
+    model_scalar(b, "none", 0);
+    model_scalar(b, "six", 6);
+    model_scalar(b, "sixth", 1.0f / 6);
+    model_scalar(b, "factor", 1.702f);
+    if (form == QUICK_GELU)
+        model_node(b, "Mul", "factor x", "x1");
+    if (form <= QUICK_GELU) {
+        model_node(b, "Sigmoid", form == QUICK_GELU ? "x1" : "x", "s");
+        model_node(b, "Mul", form == SILU ? "x s" : "s x", "y");
+    } else if (form == HARD_SWISH_NODE) {
+        model_node(b, "HardSigmoid", "x", "s");
+        model_float(b, "alpha", 0.16666667f);
+        model_node(b, "Mul", "x s", "y");
+    } else if (form == MISH) {
+        model_node(b, "Softplus", "x", "p");
+        model_node(b, "Tanh", "p", "t");
+        model_node(b, "Mul", "x t", "y");
+    } else {
+        int sixth = form == HARD_SWISH_SIXTH, late = form == HARD_SWISH_LATE;
+        model_node(b, "Add", sixth ? "three x" : "x three", "a");
+        model_node(b, "Clip", "a none six", "c");
+        if (late)
+            model_node(b, "Mul", "x c", "m");
+        model_node(b, sixth ? "Mul" : "Div", sixth ? "sixth c" : late ? "m six" : "c six",
+                   form == HARD_SIGMOID || late ? "y" : "d");
+        if (form == HARD_SWISH || sixth)
+            model_node(b, "Mul", sixth ? "d x" : "x d", "y");
+    }
+    model_output(b, "y");
+}
+
+static const char *spelled_name(enum spelled form)
+{
+    return form <= QUICK_GELU ? "Swish" : form == HARD_SIGMOID ? "HardSigmoid"
+           : form == MISH ? "Mish" : "HardSwish";
+}
+
+static void test_spelled_activations(void **state)
+{
+    (void)state;
+    for (enum spelled form = SILU; form < SPELLED; form++) {
+        char nodes[64];
+        struct model_builder *b = model_new(13);
+        model_input(b, "x", DTYPE_F32, 2, 3, 50);
+        add_spelled(b, form);
+        expect(b, spelled_name(form), 1e-6);
+        b = model_new(13);
+        model_input(b, "i", DTYPE_F32, 4, 1, 3, 9, 9);
+        add_conv(b, "i", "k", 3, 8, 3, 1, 1);
+        add_batch_norm(b, "n", "k", "x", 8);
+        add_spelled(b, form);
+        snprintf(nodes, sizeof nodes, "Conv+BatchNormalization+%s", spelled_name(form));
+        expect(b, nodes, 1e-5);
+    }
+}
+
+/* Part of the pattern is read elsewhere, or its numbers are others. */
+static void test_no_spelled_activation(void **state)
+{
+    (void)state;
+    struct model_builder *b = model_new(17);
+    model_input(b, "x", DTYPE_F32, 1, 50);
+    add_spelled(b, SILU);
+    model_output(b, "s");
+    expect(b, "Sigmoid Mul", 1e-6);
+    b = model_new(17);
+    model_input(b, "x", DTYPE_F32, 1, 50);
+    model_input(b, "z", DTYPE_F32, 1, 50);
+    model_node(b, "Sigmoid", "x", "s");
+    model_node(b, "Mul", "z s", "y");
+    model_output(b, "y");
+    expect(b, "Sigmoid Mul", 1e-6);
+    b = model_new(17);
+    model_input(b, "x", DTYPE_F32, 1, 50);
+    model_node(b, "HardSigmoid", "x", "s");
+    model_node(b, "Mul", "x s", "y");
+    model_output(b, "y");
+    expect(b, "HardSigmoid Mul", 1e-6);
+    b = model_new(17);
+    model_input(b, "x", DTYPE_F32, 1, 50);
+    add_spelled(b, HARD_SWISH_LATE);
+    *(float *)b->initializers[2].tensor.data = 5; /* both the upper bound and the divisor */
+    expect(b, "Add Clip Mul Div", 1e-6);
+}
+
+/* Every activation that is an epilogue, behind a Conv and behind a Linear. */
+static void test_activations_are_fused(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"Relu", "Tanh", "Sigmoid", "LeakyRelu", "Elu", "HardSwish",
+                                        "HardSigmoid", "Mish", "Gelu", "PRelu"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char nodes[64];
+        struct model_builder *b = model_new(20);
+        model_input(b, "x", DTYPE_F32, 4, 1, 3, 5, 6);
+        model_input(b, "r", DTYPE_F32, 2, 4, 6);
+        model_scalar(b, "slope", 0.2f);
+        model_random(b, "w", 2, 6, 5);
+        add_conv(b, "x", "c", 3, 4, 3, 1, 1);
+        model_node(b, names[i], strcmp(names[i], "PRelu") ? "c" : "c slope", "y");
+        model_node(b, "MatMul", "r w", "m");
+        model_node(b, names[i], strcmp(names[i], "PRelu") ? "m" : "m slope", "z");
+        if (!strcmp(names[i], "Gelu"))
+            model_string(b, "approximate", "tanh");
+        model_output(b, "y");
+        model_output(b, "z");
+        snprintf(nodes, sizeof nodes, "Conv+%s MatMul+%s", names[i], names[i]);
+        expect(b, nodes, 1e-5);
+    }
+}
+
+/* A slope for each channel, and what is no epilogue, stay behind. */
+static void test_activations_not_fused(void **state)
+{
+    (void)state;
+    struct model_builder *b = model_new(17);
+    model_input(b, "x", DTYPE_F32, 4, 1, 3, 5, 6);
+    model_random(b, "slopes", 3, 4, 1, 1);
+    add_conv(b, "x", "c", 3, 4, 3, 1, 1);
+    model_node(b, "PRelu", "c slopes", "d");
+    add_conv(b, "d", "e", 4, 4, 1, 1, 1);
+    model_node(b, "Selu", "e", "y");
+    model_output(b, "y");
+    expect(b, "Conv PRelu Conv Selu", 1e-5);
+}
+
 static void add_gelu(struct model_builder *b, int order)
 {
     model_scalar(b, "root", sqrtf(2));
@@ -1141,6 +1318,12 @@ int main(void)
         cmocka_unit_test(test_conv_output),  cmocka_unit_test(test_linear),
         cmocka_unit_test(test_gemm),         cmocka_unit_test(test_no_bias),
         cmocka_unit_test(test_gelu),         cmocka_unit_test(test_no_gelu),
+        cmocka_unit_test(test_batchnorm_first),
+        cmocka_unit_test(test_pad),
+        cmocka_unit_test(test_spelled_activations),
+        cmocka_unit_test(test_no_spelled_activation),
+        cmocka_unit_test(test_activations_are_fused),
+        cmocka_unit_test(test_activations_not_fused),
         cmocka_unit_test(test_layernorm),    cmocka_unit_test(test_no_layernorm),
         cmocka_unit_test(test_rmsnorm),      cmocka_unit_test(test_no_rmsnorm),
         cmocka_unit_test(test_groupnorm),    cmocka_unit_test(test_rotary),

@@ -1,4 +1,5 @@
 /* Activations, binary operations and Concat, in the layout their input comes in. */
+#include "engine/activation.h"
 #include "engine/kernel.h"
 #include "engine/op.h"
 
@@ -9,67 +10,82 @@ static int is_f32(const struct builder *b, int value)
     return b->graph->values[value].type == DTYPE_F32;
 }
 
-/* The slot to write value to: the source's own when nobody else reads it. */
-static int destination(struct builder *b, int value, int source, int source_slot,
-                       const struct layout *layout, int *slot, struct error *e)
+/* ---- activations ---- */
+
+struct row_job {
+    struct epilogue what;
+    int64_t count;
+};
+
+static int run_rows(struct step *s, struct error *e)
 {
-    if (!builder_may_overwrite(b, source) || !layout_equal(layout, builder_layout(b, source)))
-        return builder_write(b, value, layout, slot, e);
-    *slot = source_slot;
-    builder_write_over(b, value, layout, source_slot);
+    enum { PART = 4096 };
+    const struct row_job *job = s->state;
+    const float *x = s->data[OPERAND_SRC];
+    float *y = s->data[OPERAND_DST];
+    (void)e;
+#pragma omp parallel for schedule(static) if (job->count > PART)
+    for (int64_t i = 0; i < job->count; i += PART)
+        activation_row(&job->what, x + i, y + i, job->count - i < PART ? job->count - i : PART);
     return 0;
 }
 
-/* ---- activations ---- */
-
-static int activation_of(const struct node *n, struct epilogue *out)
+/* Without padding the order of the elements does not matter. */
+static int is_dense(const struct builder *b, int value, const struct layout *layout)
 {
-    static const struct {
-        const char *op;
-        enum activation activation;
-    } names[] = {
-        {"Relu", ACT_RELU}, {"Clip", ACT_CLIP}, {"Tanh", ACT_TANH}, {"Sigmoid", ACT_SIGMOID},
-        {"Gelu", ACT_GELU_ERF},
-    };
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(names[i].op, n->op->name) == 0) {
-            *out = (struct epilogue){.activation = names[i].activation, .low = n->a.low,
-                                     .high = n->a.high};
-            return 0;
-        }
-    return -1;
+    const struct value *v = &b->graph->values[value];
+    return layout && layout_bytes(layout) == (size_t)shape_bytes(&v->shape, v->type);
 }
 
-static int bounds_are_known(const struct builder *b, const struct node *n)
+static int own_activation(struct builder *b, const struct node *n, const struct epilogue *what,
+                          const struct layout *layout, struct error *e)
 {
-    for (int i = 1; i < n->input_count; i++)
-        if (n->inputs[i] != NO_VALUE && !b->graph->values[n->inputs[i]].constant)
-            return 0;
-    return 1;
+    const struct row_job job = {*what, shape_elements(&b->graph->values[n->inputs[0]].shape)};
+    struct step *s;
+    int source, slot;
+    int code = builder_read(b, n->inputs[0], layout, &source, e);
+    if (!code)
+        code = builder_reuse(b, n->outputs[0], n->inputs[0], source, layout, &slot, e);
+    if (!code)
+        code = builder_step_with(b, run_rows, "rows:activation", &job, sizeof job, &s, e);
+    if (code)
+        return code;
+    s->slots[OPERAND_SRC] = source;
+    s->slots[OPERAND_DST] = slot;
+    return 0;
 }
 
-int kernel_activation(struct builder *b, const struct node *n, struct error *e)
+static int onednn_activation(struct builder *b, const struct node *n, const struct epilogue *what,
+                             const struct layout *layout, struct error *e)
 {
-    struct epilogue what;
     struct primitive *p;
     int slots[OPERAND_SCRATCH] = {NO_SLOT, NO_SLOT, NO_SLOT, NO_SLOT};
-    int tanh_gelu = n->a.mode == 1 && strcmp(n->op->name, "Gelu") == 0;
-    if (!is_f32(b, n->inputs[0]) || tanh_gelu || !bounds_are_known(b, n) ||
-        activation_of(n, &what))
-        return error_set(e, ERROR_UNSUPPORTED, "not an activation oneDNN has");
-    const struct layout *layout = builder_layout(b, n->inputs[0]);
-    int code = primitive_eltwise(b->onednn, &what, layout, &p, e);
+    int code = primitive_eltwise(b->onednn, what, layout, &p, e);
     if (code)
         return code;
     code = builder_read(b, n->inputs[0], layout, &slots[OPERAND_SRC], e);
     if (!code)
-        code = destination(b, n->outputs[0], n->inputs[0], slots[OPERAND_SRC], layout,
-                           &slots[OPERAND_DST], e);
+        code = builder_reuse(b, n->outputs[0], n->inputs[0], slots[OPERAND_SRC], layout,
+                                  &slots[OPERAND_DST], e);
     if (code) {
         primitive_free(p);
         return code;
     }
     return builder_primitive(b, p, slots, e);
+}
+
+/* oneDNN where there is padding to keep at zero. */
+int kernel_activation(struct builder *b, const struct node *n, struct error *e)
+{
+    struct epilogue what;
+    int x = n->inputs[0];
+    if (activation_of(b->graph, n, &what))
+        return error_set(e, ERROR_UNSUPPORTED, "not an activation of known numbers");
+    const struct layout *layout = builder_layout(b, x);
+    if (is_dense(b, x, layout))
+        return own_activation(b, n, &what, layout, e);
+    int code = onednn_activation(b, n, &what, layout, e);
+    return code == ERROR_UNSUPPORTED ? own_activation(b, n, &what, builder_plain(b, x), e) : code;
 }
 
 /* ---- binary ---- */
@@ -152,8 +168,8 @@ static int connect(struct builder *b, const struct binary_job *job, int *slots, 
                     : builder_read_plain(b, job->other, &slots[OPERAND_WEIGHTS], e);
     if (code)
         return code;
-    return destination(b, job->y, job->x, slots[OPERAND_SRC], job->x_layout, &slots[OPERAND_DST],
-                       e);
+    return builder_reuse(b, job->y, job->x, slots[OPERAND_SRC], job->x_layout,
+                              &slots[OPERAND_DST], e);
 }
 
 int kernel_binary(struct builder *b, const struct node *n, struct error *e)

@@ -147,7 +147,7 @@ int kernel_group_norm(struct builder *b, const struct node *n, struct error *e)
         return code;
     const struct shape *x = &b->graph->values[n->inputs[0]].shape;
     const struct layout *layout = builder_plain(b, n->inputs[0]);
-    const struct layout *blocked = layout_blocked8(b->onednn, x);
+    const struct layout *blocked = x->rank == 4 ? layout_blocked(b->onednn, x, 8) : NULL;
     if (g.channels % BLOCK == 0 && layout_equal(builder_layout(b, n->inputs[0]), blocked)) {
         layout = blocked;
         g.lanes = BLOCK;

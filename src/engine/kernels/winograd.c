@@ -57,8 +57,8 @@ static int make_plan(struct builder *b, const struct conv_job *job, int number, 
         .high = job->epilogue.high};
     if (!winograd_possible(w) || shape_elements(y) == 0)
         return -1;
-    p->src = channels_last ? last : layout_blocked8(b->onednn, x);
-    p->dst = channels_last ? layout_channels_last(b->onednn, y) : layout_blocked8(b->onednn, y);
+    p->src = channels_last ? last : layout_blocked(b->onednn, x, 8);
+    p->dst = channels_last ? layout_channels_last(b->onednn, y) : layout_blocked(b->onednn, y, 8);
     winograd_prepare(w);
     if (winograd_weight_bytes(w) > (w->m == 4 ? LARGE_TILE_WEIGHTS_MAX : WEIGHTS_MAX))
         return -1;

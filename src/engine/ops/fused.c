@@ -6,13 +6,20 @@
 
 static double activate(const struct attributes *a, double x)
 {
-    switch (a->activation) {
+    double low = (double)a->low, high = (double)a->high;
+    switch ((enum activation)a->activation) {
     case ACT_RELU: return x < 0 ? 0 : x;
-    case ACT_CLIP: return x < (double)a->low ? (double)a->low
-                        : x > (double)a->high ? (double)a->high : x;
+    case ACT_CLIP: return x < low ? low : x > high ? high : x;
     case ACT_GELU_ERF: return gelu(x);
     case ACT_TANH: return tanh(x);
     case ACT_SIGMOID: return 1 / (1 + exp(-x));
+    case ACT_LEAKY_RELU: return x < 0 ? low * x : x;
+    case ACT_ELU: return x < 0 ? low * expm1(x) : x;
+    case ACT_SWISH: return x / (1 + exp(-low * x));
+    case ACT_HARD_SWISH: return x * fmax(0, fmin(1, x / 6 + 0.5));
+    case ACT_HARD_SIGMOID: return fmax(0, fmin(1, low * x + high));
+    case ACT_MISH: return mish(x);
+    case ACT_GELU_TANH: return gelu_tanh(x);
     default: return x;
     }
 }
@@ -141,7 +148,7 @@ static int run_layer_norm(const struct node *n, const struct tensor *in, struct 
     return 0;
 }
 
-static int infer_gelu(const struct infer_context *c, struct error *e)
+static int infer_function(const struct infer_context *c, struct error *e)
 {
     int code = infer_type(c, 0, TYPES_F32, e);
     return code ? code : infer_output(c, 0, DTYPE_F32, &infer_input(c, 0)->shape, e);
@@ -156,6 +163,28 @@ static int run_gelu(const struct node *n, const struct tensor *in, struct tensor
     for (int64_t i = 0; i < total; i++)
         ((float *)out->data)[i] = (float)gelu((double)((const float *)in->data)[i]);
     return 0;
+}
+
+static int run_swish(const struct node *n, const struct tensor *in, struct tensor *out,
+                     struct error *e)
+{
+    const struct attributes a = {.activation = ACT_SWISH, .low = n->a.alpha};
+    int64_t total = shape_elements(&in->shape);
+    (void)e;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < total; i++)
+        ((float *)out->data)[i] =
+            (float)activate(&a, (double)((const float *)in->data)[i]);
+    return 0;
+}
+
+static int run_fused_batch_norm(const struct node *n, const struct tensor *in, struct tensor *out,
+                                struct error *e)
+{
+    int code = run_batch_norm(n, in, out, e);
+    if (!code)
+        epilogue(n, NULL, out);
+    return code;
 }
 
 static int infer_attention(const struct infer_context *c, struct error *e)
@@ -286,7 +315,14 @@ const struct op op_layer_norm = {
     .inputs_max = 3, .outputs_max = 1, .infer = infer_layer_norm, .reference = run_layer_norm};
 const struct op op_gelu = {
     .name = "Gelu", .domain = "wattle", .since = 1, .until = 99, .inputs_min = 1, .inputs_max = 1,
-    .outputs_max = 1, .infer = infer_gelu, .reference = run_gelu};
+    .outputs_max = 1, .infer = infer_function, .reference = run_gelu};
+const struct op op_swish = {
+    .name = "Swish", .domain = "wattle", .since = 1, .until = 99, .inputs_min = 1, .inputs_max = 1,
+    .outputs_max = 1, .infer = infer_function, .reference = run_swish};
+const struct op op_batch_norm = {
+    .name = "BatchNorm", .domain = "wattle", .since = 1, .until = 99, .inputs_min = 5,
+    .inputs_max = 5, .outputs_max = 1, .infer = infer_function,
+    .reference = run_fused_batch_norm};
 const struct op op_attention = {
     .name = "Attention", .domain = "wattle", .since = 1, .until = 99, .inputs_min = 1,
     .inputs_max = 2, .outputs_max = 1, .infer = infer_attention, .reference = run_attention,

@@ -51,8 +51,8 @@ static int infer_batch_norm(const struct infer_context *c, struct error *e)
     return code ? code : infer_output(c, 0, DTYPE_F32, &x->shape, e);
 }
 
-static int run_batch_norm(const struct node *n, const struct tensor *in, struct tensor *out,
-                          struct error *e)
+int run_batch_norm(const struct node *n, const struct tensor *in, struct tensor *out,
+                   struct error *e)
 {
     (void)e;
     const float *scale = in[1].data, *bias = in[2].data, *mean = in[3].data, *var = in[4].data;

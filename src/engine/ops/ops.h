@@ -134,6 +134,16 @@ int run_group_norm(const struct node *n, const struct tensor *in, struct tensor 
 void layer_norm_f32(int64_t outer, int64_t inner, const float *x, const float *scale,
                     const float *bias, double epsilon, float *y, float *mean, float *inverse);
 
+/* Resize: which inputs position i of an axis reads, and what each of them counts. Returns how many, or
+ * 0 when they are more than capacity. */
+int resize_taps(const struct attributes *a, int axis, int64_t i, int64_t in, int64_t out,
+                int capacity, int64_t *from, double *weights);
+
+int run_batch_norm(const struct node *n, const struct tensor *in, struct tensor *out,
+                   struct error *e);
+
 double gelu(double x);
+double gelu_tanh(double x);
+double mish(double x);
 
 #endif

@@ -297,6 +297,20 @@ static void make_taps(const struct attributes *a, int axis, int64_t i, int64_t i
     t->norm = sum != 0 ? sum : 1;
 }
 
+int resize_taps(const struct attributes *a, int axis, int64_t i, int64_t in, int64_t out,
+                int capacity, int64_t *from, double *weights)
+{
+    struct taps t;
+    make_taps(a, axis, i, in, out, &t);
+    if (t.count > capacity)
+        return 0;
+    for (int64_t k = 0; k < t.count; k++) {
+        from[k] = inside(t.first + (double)k, t.size);
+        weights[k] = tap_weight(a, &t, k);
+    }
+    return (int)t.count;
+}
+
 /* Sum over every combination of the axes' taps: counting up like a number with a digit an axis. */
 static double combine(const struct attributes *a, const struct tensor *x, const struct taps *taps,
                       const int64_t *strides)

@@ -14,9 +14,20 @@ struct unary {
     int to_bool;              /* the output is bool, not the input's type */
 };
 
+/* The activations that are more than a line are shared with the fused operators. */
 double gelu(double x)
 {
     return 0.5 * x * (1 + erf(x * 0.70710678118654752440));
+}
+
+double gelu_tanh(double x)
+{
+    return 0.5 * x * (1 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
+}
+
+double mish(double x)
+{
+    return x * tanh(x > 0 ? x + log1p(exp(-x)) : log1p(exp(x)));
 }
 
 #define REAL(name, expression) \
@@ -72,7 +83,7 @@ REAL(real_elu, x < 0 ? alpha * expm1(x) : x)
 REAL(real_celu, fmax(0, x) + fmin(0, alpha * expm1(x / alpha)))
 REAL(real_selu, beta * (x > 0 ? x : alpha * expm1(x)))
 REAL(real_thresholded, x > alpha ? x : 0)
-REAL(real_mish, x * tanh(x > 0 ? x + log1p(exp(-x)) : log1p(exp(x))))
+REAL(real_mish, mish(x))
 REAL(real_is_nan, isnan(x))
 INTEGER(int_abs, x < 0 ? (int64_t)(0 - (uint64_t)x) : x)
 INTEGER(int_neg, (int64_t)(0 - (uint64_t)x))
@@ -83,10 +94,8 @@ INTEGER(int_bits_not, ~x)
 
 static void real_gelu(const double *x, double *y, int64_t n, const struct attributes *a)
 {
-    for (int64_t i = 0; i < n; i++) {
-        double inner = 0.79788456080286535588 * (x[i] + 0.044715 * x[i] * x[i] * x[i]);
-        y[i] = a->mode ? 0.5 * x[i] * (1 + tanh(inner)) : gelu(x[i]);
-    }
+    for (int64_t i = 0; i < n; i++)
+        y[i] = a->mode ? gelu_tanh(x[i]) : gelu(x[i]);
 }
 
 static const struct unary *row_of(const struct op *op)

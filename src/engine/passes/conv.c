@@ -1,16 +1,6 @@
 /* Conv with its bias, a residual Add and an activation becomes one node. */
 #include "engine/passes/passes.h"
 
-/* Makes the node the internal operator with the same inputs. */
-static void convert(struct graph *g, int index)
-{
-    struct node old = g->nodes[index];
-    struct node *n = graph_rewrite(g, index, &op_fused_conv, old.fused);
-    n->a = old.a;
-    for (int i = 0; i < old.input_count; i++)
-        graph_read(g, index, old.inputs[i]);
-}
-
 static int is_constant(const struct graph *g, const struct node *n, int input)
 {
     return input >= n->input_count || n->inputs[input] == NO_VALUE ||
@@ -25,7 +15,7 @@ int pass_conv(struct graph *g, struct error *e)
         if (!match_is(g, i, "Conv") || !is_constant(g, &g->nodes[i], 1) ||
             !is_constant(g, &g->nodes[i], 2))
             continue;
-        convert(g, i);
+        fuse_internal(g, i, &op_fused_conv);
         code = fuse_epilogue(g, &node, e);
     }
     return code;

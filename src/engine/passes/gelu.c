@@ -1,8 +1,6 @@
 /* x * 0.5 * (1 + erf(x / sqrt 2)), in the orders it is written, becomes Gelu. */
 #include "engine/passes/passes.h"
 
-#include <string.h>
-
 /* The Erf's input is x / sqrt 2; x or -1. */
 static int scaled_input(const struct graph *g, int erf)
 {
@@ -45,16 +43,6 @@ static int last_product(const struct graph *g, int add, int x)
     return -1;
 }
 
-static void replace(struct graph *g, int node, int x)
-{
-    int before[NODE_INPUT_MAX], count = g->nodes[node].input_count;
-    memcpy(before, g->nodes[node].inputs, sizeof before);
-    graph_rewrite(g, node, &op_gelu, "Gelu");
-    graph_read(g, node, x);
-    for (int i = 0; i < count; i++)
-        fuse_prune(g, before[i]);
-}
-
 static void match(struct graph *g, int erf)
 {
     int x = scaled_input(g, erf), add = match_user(g, erf, "Add"), other;
@@ -64,7 +52,7 @@ static void match(struct graph *g, int erf)
         return;
     int last = last_product(g, add, x);
     if (last >= 0)
-        replace(g, last, x);
+        fuse_function(g, last, &op_gelu, "Gelu", x);
 }
 
 int pass_gelu(struct graph *g, struct error *e)
@@ -75,7 +63,7 @@ int pass_gelu(struct graph *g, struct error *e)
             match(g, i);
         else if (match_is(g, i, "Gelu") && !g->nodes[i].a.mode &&
                  match_is_f32(g, g->nodes[i].inputs[0]))
-            replace(g, i, g->nodes[i].inputs[0]);
+            fuse_function(g, i, &op_gelu, "Gelu", g->nodes[i].inputs[0]);
     }
     return 0;
 }

@@ -1,4 +1,5 @@
 #include "engine/passes/passes.h"
+#include "engine/activation.h"
 #include "engine/ops/ops.h"
 
 #include <math.h>
@@ -164,11 +165,30 @@ int fuse_into(struct graph *g, int from, int to, const char *suffix, struct erro
     return 0;
 }
 
+void fuse_internal(struct graph *g, int index, const struct op *op)
+{
+    struct node old = g->nodes[index];
+    struct node *n = graph_rewrite(g, index, op, old.fused);
+    n->a = old.a;
+    for (int i = 0; i < old.input_count; i++)
+        graph_read(g, index, old.inputs[i]);
+}
+
 void fuse_input(struct graph *g, int node, int index, int value)
 {
     while (g->nodes[node].input_count <= index)
         graph_read(g, node, NO_VALUE);
     graph_set_input(g, node, index, value);
+}
+
+void fuse_function(struct graph *g, int node, const struct op *op, const char *fused, int x)
+{
+    int before[NODE_INPUT_MAX], count = g->nodes[node].input_count;
+    memcpy(before, g->nodes[node].inputs, sizeof before);
+    graph_rewrite(g, node, op, fused);
+    graph_read(g, node, x);
+    for (int i = 0; i < count; i++)
+        fuse_prune(g, before[i]);
 }
 
 static int fuse_residual(struct graph *g, int *node, struct error *e)
@@ -187,44 +207,19 @@ static int fuse_residual(struct graph *g, int *node, struct error *e)
     return 0;
 }
 
-static int clip_is_constant(const struct graph *g, const struct node *n)
-{
-    for (int i = 1; i < n->input_count; i++)
-        if (n->inputs[i] != NO_VALUE && !g->values[n->inputs[i]].constant)
-            return 0;
-    return 1;
-}
-
-static enum activation activation_of(const struct graph *g, const struct node *n)
-{
-    static const struct {
-        const char *name, *domain;
-        enum activation activation;
-    } rows[] = {{"Relu", "", ACT_RELU}, {"Clip", "", ACT_CLIP}, {"Gelu", "wattle", ACT_GELU_ERF},
-                {"Tanh", "", ACT_TANH}, {"Sigmoid", "", ACT_SIGMOID}};
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (!strcmp(n->op->name, rows[i].name) && !strcmp(n->op->domain, rows[i].domain))
-            return rows[i].activation == ACT_CLIP && !clip_is_constant(g, n) ? ACT_NONE
-                                                                              : rows[i].activation;
-    return ACT_NONE;
-}
-
-static int fuse_activation(struct graph *g, int *node, struct error *e)
+int fuse_activation(struct graph *g, int *node, struct error *e)
 {
     int value = g->nodes[*node].outputs[0], user = graph_single_user(g, value);
-    if (user < 0 || g->nodes[user].inputs[0] != value)
+    struct epilogue what;
+    if (user < 0 || g->nodes[user].inputs[0] != value ||
+        activation_of(g, &g->nodes[user], &what) || what.activation > ACT_FUSED_LAST)
         return 0;
-    const struct node *n = &g->nodes[user];
-    enum activation activation = activation_of(g, n);
-    if (activation == ACT_NONE)
-        return 0;
-    float low = n->a.low, high = n->a.high;
-    int code = fuse_into(g, *node, user, n->op->name, e);
+    int code = fuse_into(g, *node, user, g->nodes[user].op->name, e);
     if (code)
         return code;
-    g->nodes[user].a.activation = activation;
-    g->nodes[user].a.low = low;
-    g->nodes[user].a.high = high;
+    g->nodes[user].a.activation = what.activation;
+    g->nodes[user].a.low = what.low;
+    g->nodes[user].a.high = what.high;
     *node = user;
     return 0;
 }

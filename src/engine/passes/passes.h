@@ -10,8 +10,11 @@
 #include "engine/op.h"
 
 int pass_einsum(struct graph *g, struct error *e);
+int pass_activation(struct graph *g, struct error *e);
+int pass_pad(struct graph *g, struct error *e);
 int pass_batchnorm(struct graph *g, struct error *e);
 int pass_conv(struct graph *g, struct error *e);
+int pass_channels(struct graph *g, struct error *e);
 int pass_layernorm(struct graph *g, struct error *e);
 int pass_rmsnorm(struct graph *g, struct error *e);
 int pass_groupnorm(struct graph *g, struct error *e);
@@ -62,6 +65,13 @@ int match_flat_transpose(const struct graph *g, int value, int *wide);
 int fuse_into(struct graph *g, int from, int to, const char *suffix, struct error *e);
 /* Sets input `index`, with NO_VALUE in those before that are not there. */
 void fuse_input(struct graph *g, int node, int index, int value);
+/* The node becomes a function of x alone; what it read before and nobody else does goes. */
+void fuse_function(struct graph *g, int node, const struct op *op, const char *fused, int x);
+/* Makes the node an internal operator with the same inputs and attributes. */
+void fuse_internal(struct graph *g, int index, const struct op *op);
+/* Takes the activation that follows an internal operator into its epilogue; *node moves on to its
+ * slot. */
+int fuse_activation(struct graph *g, int *node, struct error *e);
 /* Takes an Add of an equally shaped value, then an activation, that follow an internal Conv or
  * Linear into its epilogue. *node moves on to the slot of the last one taken. */
 int fuse_epilogue(struct graph *g, int *node, struct error *e);
