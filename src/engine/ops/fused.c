@@ -28,7 +28,7 @@ static double activate(const struct attributes *a, double x)
 static void epilogue(const struct node *n, const struct tensor *residual, struct tensor *out)
 {
     float *y = out->data;
-    const float *r = n->a.has_residual ? residual->data : NULL;
+    const float *r = n->a.has_residual && residual ? residual->data : NULL;
     int64_t total = shape_elements(&out->shape);
     if (!r && n->a.activation == ACT_NONE)
         return;

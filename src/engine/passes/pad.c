@@ -29,7 +29,7 @@ static int spatial_pads(const struct graph *g, const struct node *pad, int64_t *
 
 static void take_pad(struct graph *g, int conv)
 {
-    int64_t begin[RANK_MAX], end[RANK_MAX];
+    int64_t begin[RANK_MAX] = {0}, end[RANK_MAX] = {0};
     struct node *n = &g->nodes[conv];
     int padded = n->inputs[0], pad = match_inner(g, padded, "Pad");
     if (pad < 0 || !pads_with_zeros(g, &g->nodes[pad]) ||
