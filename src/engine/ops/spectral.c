@@ -307,17 +307,19 @@ static int infer_stft(const struct infer_context *c, struct error *e)
     length = window ? window->shape.dims[0] : x->shape.dims[1];
     if (infer_input(c, 3))
         code = read_number(c, 3, "frame_length", &length, e);
-    if (!code && (step < 1 || length < 1 || length > x->shape.dims[1] ||
-                  (window && window->shape.dims[0] != length)))
-        code = infer_fail(c, e, "frames of %" PRId64 " samples every %" PRId64 " of a signal of "
+    if (code)
+        return code;
+    if (step < 1 || length < 1 || length > x->shape.dims[1] ||
+        (window && window->shape.dims[0] != length))
+        return infer_fail(c, e, "frames of %" PRId64 " samples every %" PRId64 " of a signal of "
                           "%" PRId64, length, step, x->shape.dims[1]);
-    if (!code)
-        code = make_circle(c, length, e);
+    code = make_circle(c, length, e);
+    if (code)
+        return code;
     c->node->a.group = step;
-    const struct shape out = {4, {x->shape.dims[0],
-                                  code ? 0 : (x->shape.dims[1] - length) / step + 1,
+    const struct shape out = {4, {x->shape.dims[0], (x->shape.dims[1] - length) / step + 1,
                                   onesided ? length / 2 + 1 : length, 2}};
-    return code ? code : infer_output(c, 0, infer_input(c, 0)->type, &out, e);
+    return infer_output(c, 0, infer_input(c, 0)->type, &out, e);
 }
 
 static int run_stft(const struct node *n, const struct tensor *in, struct tensor *out,

@@ -172,7 +172,7 @@ static int order(struct graph *g, struct job *j, int value, const int *from, con
 /* The operand as matrices: batch..., one dimension of each of two kinds. */
 static int matrices(struct graph *g, struct job *j, int operand, enum kind down, enum kind across)
 {
-    int lie[EINSUM_LABELS], wanted[EINSUM_LABELS];
+    int lie[EINSUM_LABELS] = {0}, wanted[EINSUM_LABELS] = {0};
     const enum kind kinds[] = {BATCH, down, across};
     int count = lying_order(j, operand, lie), value = g->nodes[j->node].inputs[operand];
     struct shape s = shape_of(j, lie, count);
@@ -201,7 +201,7 @@ static int multiply(struct graph *g, struct job *j)
 static int rewrite(struct graph *g, struct job *j)
 {
     static const enum kind kinds[] = {BATCH, ROWS, COLUMNS};
-    int lie[EINSUM_LABELS], wanted[EINSUM_LABELS], count = 0, value;
+    int lie[EINSUM_LABELS] = {0}, wanted[EINSUM_LABELS], count = 0, value;
     for (int i = 0; i < j->s->kept; i++)
         if (j->kind[i] >= 0)
             wanted[count++] = i;
