@@ -13,9 +13,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* float32 runtimes that agree do so to 1e-6; a wrong layout or weight shows as 1e-2 and more. */
-static const double TOLERANCE = 1e-4;
-
 /* --- plan ------------------------------------------------------------------------------------- */
 
 /* The file whose bytes stand for the model. */
@@ -265,9 +262,9 @@ static int compare_cell(const struct campaign *c, const struct measure_outputs *
     if (result)
         snprintf(a->detail, sizeof a->detail, "no outputs: %.170s", why.text);
     else if (reference)
-        measure_agree(reference, &outputs, TOLERANCE, a);
+        measure_agree(reference, &outputs, MEASURE_TOLERANCE, a);
     else
-        measure_expect(&c->request->expect, &outputs, TOLERANCE, a);
+        measure_expect(&c->request->expect, &outputs, MEASURE_TOLERANCE, a);
     measure_outputs_release(&outputs);
     return 0;
 }

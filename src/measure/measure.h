@@ -84,6 +84,10 @@ void measure_outputs_release(struct measure_outputs *out);
 void measure_expect(const struct data *expected, const struct measure_outputs *x, double tolerance,
                     struct agreement *out);
 
+/* The relative error that is accepted between runtimes, and between two runs of one. float32 runtimes
+ * that agree do so to 1e-6; a wrong layout or weight shows as 1e-2 and more. */
+#define MEASURE_TOLERANCE 1e-4
+
 /* Compares outputs by position. Relative error of element i: |x_i - r_i| / max |r| over the output:
  * relative to the output's scale, so that values near 0 do not decide. Agrees up to `tolerance`
  * (1e-4 for float32; for 16-bit floats at least what they resolve; exact for integers and bool).

@@ -14,9 +14,6 @@
 #define GROWTH_BYTES ((uint64_t)64 << 20)
 enum { GROWTH_PART = 10, TEXT_MAX = 256 };
 
-/* As between two runtimes: the same sum in another order is no other output. */
-static const double TOLERANCE = 1e-4;
-
 static void add(struct record *r, const char *text)
 {
     json_array_append_new(r->reasons, json_string(text));
@@ -40,7 +37,7 @@ void note_repeat(struct session *s, struct record *r)
     struct error ignored;
     if (!session_outputs(s, OUTPUTS_MAX_BYTES, &once, &ignored) &&
         !session_outputs(s, OUTPUTS_MAX_BYTES, &again, &ignored)) {
-        measure_agree(&once, &again, TOLERANCE, &agreement);
+        measure_agree(&once, &again, MEASURE_TOLERANCE, &agreement);
         if (!agreement.ok)
             tell_difference(&agreement, r);
     }

@@ -221,10 +221,7 @@ static int run_matmul(const struct node *node, const struct tensor *in, struct t
     if (shape_elements(&out->shape) == 0)
         return 0;
     matmul_shape(&in[p->a].shape, &in[p->b].shape, &s);
-    walk_init(&w, &s.batch);
-    walk_operand(&w, &s.batch);
-    walk_operand(&w, &s.a_batch);
-    walk_operand(&w, &s.b_batch);
+    matmul_walk(&s, &w);
     for (int more = walk_begin(&w); more; more = walk_next(&w))
         for (int64_t i = 0; i < w.count; i++) {
             const struct product m = {&s, w.offset[1] + i * w.step[1], w.offset[2] + i * w.step[2],

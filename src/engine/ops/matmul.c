@@ -106,6 +106,14 @@ int matmul_shape(const struct shape *a, const struct shape *b, struct matmul_sha
     return s->k == s->k_of_b ? 0 : -1;
 }
 
+void matmul_walk(const struct matmul_shape *s, struct walk *w)
+{
+    walk_init(w, &s->batch);
+    walk_operand(w, &s->batch);
+    walk_operand(w, &s->a_batch);
+    walk_operand(w, &s->b_batch);
+}
+
 void matmul_output(const struct shape *a, const struct shape *b, const struct matmul_shape *s,
                    struct shape *out)
 {
@@ -196,10 +204,7 @@ static int run_matmul(const struct node *node, const struct tensor *in, struct t
     if (shape_elements(&out->shape) == 0)
         return 0;
     matmul_shape(&in[0].shape, &in[1].shape, &s);
-    walk_init(&w, &s.batch);
-    walk_operand(&w, &s.batch);
-    walk_operand(&w, &s.a_batch);
-    walk_operand(&w, &s.b_batch);
+    matmul_walk(&s, &w);
     for (int more = walk_begin(&w); more; more = walk_next(&w))
         for (int64_t i = 0; i < w.count; i++) {
             int64_t at[3] = {(w.offset[0] + i * w.step[0]) * s.m * s.n,

@@ -102,6 +102,8 @@ struct matmul_shape {
 };
 /* -1 when they do not fit. */
 int matmul_shape(const struct shape *a, const struct shape *b, struct matmul_shape *s);
+/* Over the products of a batch: operand 0 is the output, 1 and 2 are a and b. */
+void matmul_walk(const struct matmul_shape *s, struct walk *w);
 void matmul_output(const struct shape *a, const struct shape *b, const struct matmul_shape *s,
                    struct shape *out);
 

@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <string.h>
 
 #define TYPES_BYTE (TYPE_BIT(DTYPE_U8) | TYPE_BIT(DTYPE_I8))
 #define TYPES_QUANT (TYPES_BYTE | TYPE_BIT(DTYPE_U16) | TYPE_BIT(DTYPE_I16))
@@ -128,6 +129,18 @@ double quantized(enum dtype type, double x, double zero)
     return isnan(y) ? low : y < low ? low : y > high ? high : y;
 }
 
+/* The numbers of a row, and the scale and the zero point of each. */
+static void load_row(const struct tensor *in, const struct row *row, double *x, double *scale,
+                     double *zero)
+{
+    load_real(in[0].type, in[0].data, row->at, 1, row->count, x);
+    load_real(in[1].type, in[1].data, row->scale, row->step, row->count, scale);
+    if (in[2].data)
+        load_real(in[2].type, in[2].data, row->scale, row->step, row->count, zero);
+    else
+        memset(zero, 0, (size_t)row->count * sizeof *zero);
+}
+
 /* ---- QuantizeLinear ---- */
 
 /* The zero point's type, or output_dtype, or uint8. */
@@ -180,11 +193,8 @@ static int run_quantize(const struct node *n, const struct tensor *in, struct te
 #pragma omp parallel for schedule(static)
     for (int64_t job = 0; job < r.total; job++) {
         const struct row row = row_of(&r, job);
-        double x[CHUNK], scale[CHUNK], zero[CHUNK] = {0};
-        load_real(in[0].type, in[0].data, row.at, 1, row.count, x);
-        load_real(in[1].type, in[1].data, row.scale, row.step, row.count, scale);
-        if (in[2].data)
-            load_real(in[2].type, in[2].data, row.scale, row.step, row.count, zero);
+        double x[CHUNK], scale[CHUNK], zero[CHUNK];
+        load_row(in, &row, x, scale, zero);
         for (int64_t i = 0; i < row.count; i++)
             x[i] = quantized(out->type, rounded(n->a.to, x[i] / scale[i]), zero[i]);
         store_real(out->type, out->data, row.at, row.count, x);
@@ -222,11 +232,8 @@ static int run_dequantize(const struct node *n, const struct tensor *in, struct 
 #pragma omp parallel for schedule(static)
     for (int64_t job = 0; job < r.total; job++) {
         const struct row row = row_of(&r, job);
-        double x[CHUNK], scale[CHUNK], zero[CHUNK] = {0};
-        load_real(in[0].type, in[0].data, row.at, 1, row.count, x);
-        load_real(in[1].type, in[1].data, row.scale, row.step, row.count, scale);
-        if (in[2].data)
-            load_real(in[2].type, in[2].data, row.scale, row.step, row.count, zero);
+        double x[CHUNK], scale[CHUNK], zero[CHUNK];
+        load_row(in, &row, x, scale, zero);
         for (int64_t i = 0; i < row.count; i++)
             x[i] = (double)((float)(x[i] - zero[i]) * (float)scale[i]);
         store_real(out->type, out->data, row.at, row.count, x);
