@@ -1,11 +1,13 @@
-/* engine_model.h: models made in memory for the engine's tests, without a file.
+/* engine_model.h: ONNX models made in memory for the engine's tests, and what is expected of them.
  *
- *   struct model_builder *b = model_new(17);
- *   model_input(b, "x", DTYPE_F32, 2, 3, 4);          rank, then sizes; -1 is the symbol "N"
+ *   struct model_builder *b = model_x(17, 3, 2, 3, 4);  opset; the input x of floats: rank, sizes
  *   model_random(b, "w", 2, 4, 5);                    f32 in -1..1, from a seed
  *   model_node(b, "MatMul", "x w", "y");              names apart by spaces; "-" is one left out
  *   model_int(b, "axis", 1);                          attributes of the node before
  *   model_output(b, "y");
+ *   model_gives(b, x, 2, (const float[]){1, 2});      or _near, _refused, _nodes
+ *
+ * Models, and the graphs and results made of them, live until models_free, the group's teardown.
  */
 #ifndef TEST_ENGINE_MODEL_H
 #define TEST_ENGINE_MODEL_H
@@ -16,27 +18,62 @@
 #include "engine/op.h"
 #include "model/onnx.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "test.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MODEL_ITEMS = 512, MODEL_MEMORY = 512 << 20 };
+enum { MODEL_ITEMS = 512, MODEL_PORTS = 16, MODEL_MEMORY = 512 << 20 };
+
+/* A graph that was built, and what it was given and gave. */
+struct model_run {
+    struct graph g;
+    void *inputs[MODEL_PORTS], *outputs[MODEL_PORTS];
+    struct model_run *next;
+};
 
 struct model_builder {
     struct onnx_model model;
     struct arena arena;
-    struct onnx_value inputs[16], outputs[16];
+    struct onnx_value inputs[MODEL_PORTS], outputs[MODEL_PORTS];
     struct onnx_node nodes[MODEL_ITEMS];
     struct onnx_initializer initializers[MODEL_ITEMS];
     uint64_t seed;
+    struct model_run *runs;
+    struct model_builder *next;
 };
+
+static struct model_builder *models;
+
+static inline void model_run_free(struct model_run *r)
+{
+    for (int i = 0; i < MODEL_PORTS; i++) {
+        free(r->inputs[i]);
+        free(r->outputs[i]);
+    }
+    graph_release(&r->g);
+    free(r);
+}
+
+static inline int models_free(void **state)
+{
+    (void)state;
+    for (struct model_builder *b = models, *next; b; b = next) {
+        next = b->next;
+        for (struct model_run *r = b->runs, *after; r; r = after) {
+            after = r->next;
+            model_run_free(r);
+        }
+        arena_release(&b->arena);
+        free(b);
+    }
+    models = NULL;
+    return 0;
+}
+
+/* ---- what a model is made of ---- */
 
 static inline struct model_builder *model_new(int64_t opset)
 {
@@ -47,17 +84,20 @@ static inline struct model_builder *model_new(int64_t opset)
                                    .inputs = b->inputs, .outputs = b->outputs, .nodes = b->nodes,
                                    .initializers = b->initializers, .producer = ""};
     b->seed = 1;
+    b->next = models;
+    models = b;
     return b;
 }
 
-static inline void model_free(struct model_builder *b)
+/* Text that lives as long as the model: names that are put together. */
+__attribute__((format(printf, 2, 3)))
+static inline char *model_text(struct model_builder *b, const char *format, ...)
 {
-    arena_release(&b->arena);
-    free(b);
-}
-
-static inline char *model_text(struct model_builder *b, const char *text)
-{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
     return arena_text(&b->arena, text, strlen(text));
 }
 
@@ -68,23 +108,41 @@ static inline float model_next(struct model_builder *b)
     return (float)((double)(b->seed >> 40) / (1 << 23) - 1);
 }
 
+static inline void model_input_list(struct model_builder *b, const char *name, enum dtype type,
+                                    int rank, va_list dims)
+{
+    struct onnx_value *v = &b->inputs[b->model.input_count++];
+    *v = (struct onnx_value){.name = model_text(b, "%s", name), .type = type, .rank = rank};
+    for (int i = 0; i < rank; i++) {
+        int64_t dim = va_arg(dims, int);
+        v->dims[i] = (struct onnx_dim){dim, dim < 0 ? "N" : NULL};
+    }
+}
+
+/* Rank, then sizes; -1 is the symbol "N". */
 static inline void model_input(struct model_builder *b, const char *name, enum dtype type, int rank,
                                ...)
 {
-    struct onnx_value *v = &b->inputs[b->model.input_count++];
-    va_list args;
-    *v = (struct onnx_value){.name = model_text(b, name), .type = type, .rank = rank};
-    va_start(args, rank);
-    for (int i = 0; i < rank; i++) {
-        int64_t dim = va_arg(args, int);
-        v->dims[i] = (struct onnx_dim){dim, dim < 0 ? "N" : NULL};
-    }
-    va_end(args);
+    va_list dims;
+    va_start(dims, rank);
+    model_input_list(b, name, type, rank, dims);
+    va_end(dims);
+}
+
+/* A model with the input x of floats, which most have. */
+static inline struct model_builder *model_x(int64_t opset, int rank, ...)
+{
+    struct model_builder *b = model_new(opset);
+    va_list dims;
+    va_start(dims, rank);
+    model_input_list(b, "x", DTYPE_F32, rank, dims);
+    va_end(dims);
+    return b;
 }
 
 static inline void model_output(struct model_builder *b, const char *name)
 {
-    b->outputs[b->model.output_count++] = (struct onnx_value){.name = model_text(b, name),
+    b->outputs[b->model.output_count++] = (struct onnx_value){.name = model_text(b, "%s", name),
                                                               .rank = -1};
 }
 
@@ -97,7 +155,7 @@ static inline void *model_constant(struct model_builder *b, const char *name, en
     if (data)
         memcpy(copy, data, bytes);
     b->initializers[b->model.initializer_count++] = (struct onnx_initializer){
-        model_text(b, name), {type, *shape, bytes ? copy : NULL}};
+        model_text(b, "%s", name), {type, *shape, bytes ? copy : NULL}};
     return copy;
 }
 
@@ -120,7 +178,12 @@ static inline void model_scalar(struct model_builder *b, const char *name, float
     model_constant(b, name, DTYPE_F32, &(struct shape){0}, &value);
 }
 
-static inline void model_longs(struct model_builder *b, const char *name, int count, ...)
+static inline int64_t *model_long(struct model_builder *b, const char *name, int64_t value)
+{
+    return model_constant(b, name, DTYPE_I64, &(struct shape){0}, &value);
+}
+
+static inline int64_t *model_longs(struct model_builder *b, const char *name, int count, ...)
 {
     int64_t values[16];
     va_list args;
@@ -128,14 +191,25 @@ static inline void model_longs(struct model_builder *b, const char *name, int co
     for (int i = 0; i < count; i++)
         values[i] = va_arg(args, int);
     va_end(args);
-    model_constant(b, name, DTYPE_I64, &(struct shape){1, {count}}, values);
+    return model_constant(b, name, DTYPE_I64, &(struct shape){1, {count}}, values);
+}
+
+static inline void model_floats(struct model_builder *b, const char *name, int count, ...)
+{
+    float values[32];
+    va_list args;
+    va_start(args, count);
+    for (int i = 0; i < count; i++)
+        values[i] = (float)va_arg(args, double);
+    va_end(args);
+    model_constant(b, name, DTYPE_F32, &(struct shape){1, {count}}, values);
 }
 
 static inline const char *const *model_names(struct model_builder *b, const char *list,
                                              size_t *count)
 {
     const char **names = arena_array(&b->arena, 80, sizeof *names);
-    char *text = model_text(b, list), *rest;
+    char *text = model_text(b, "%s", list), *rest;
     *count = 0;
     for (char *p = strtok_r(text, " ", &rest); p; p = strtok_r(NULL, " ", &rest))
         names[(*count)++] = strcmp(p, "-") ? p : "";
@@ -153,11 +227,14 @@ static inline struct onnx_node *model_node(struct model_builder *b, const char *
     return n;
 }
 
+/* ---- attributes of the node before ---- */
+
 static inline struct onnx_attribute *model_attribute(struct model_builder *b, const char *name,
                                                      int type)
 {
     struct onnx_node *n = &b->nodes[b->model.node_count - 1];
-    struct onnx_attribute *a = (struct onnx_attribute *)(uintptr_t)&n->attributes[n->attribute_count++];
+    struct onnx_attribute *a =
+        (struct onnx_attribute *)(uintptr_t)&n->attributes[n->attribute_count++];
     *a = (struct onnx_attribute){.name = name, .type = type};
     return a;
 }
@@ -179,17 +256,24 @@ static inline void model_string(struct model_builder *b, const char *name, const
     a->s_size = strlen(value);
 }
 
+/* The values as they are, which must outlive the model. */
+static inline void model_list(struct model_builder *b, const char *name, int count,
+                              const int64_t *values)
+{
+    struct onnx_attribute *a = model_attribute(b, name, ONNX_INTS);
+    a->ints = values;
+    a->count = (size_t)count;
+}
+
 static inline void model_ints(struct model_builder *b, const char *name, int count, ...)
 {
     int64_t *values = arena_array(&b->arena, 16, sizeof *values);
-    struct onnx_attribute *a = model_attribute(b, name, ONNX_INTS);
     va_list args;
     va_start(args, count);
     for (int i = 0; i < count; i++)
         values[i] = va_arg(args, int);
     va_end(args);
-    a->ints = values;
-    a->count = (size_t)count;
+    model_list(b, name, count, values);
 }
 
 static inline void model_tensor(struct model_builder *b, const char *name, enum dtype type,
@@ -202,12 +286,69 @@ static inline void model_tensor(struct model_builder *b, const char *name, enum 
     a->tensor = (struct tensor){type, *shape, copy};
 }
 
-/* Builds, and fails the test with the error's text if that fails. */
-static inline void model_build(const struct model_builder *b, struct graph *g)
+/* A branch or a body: the model of another builder, which may grow until it is used. */
+static inline void model_graph(struct model_builder *b, const char *name,
+                               const struct model_builder *inner)
 {
+    const struct onnx_model *m = &inner->model;
+    struct onnx_graph *g = arena_alloc(&b->arena, sizeof *g);
+    assert_non_null(g);
+    *g = (struct onnx_graph){m->inputs, m->input_count, m->outputs, m->output_count,
+                             m->nodes, m->node_count, m->initializers, m->initializer_count};
+    model_attribute(b, name, ONNX_GRAPH)->graph = g;
+}
+
+/* ---- changes of a model, for another like it ---- */
+
+/* The node that makes this value. */
+static inline struct onnx_node *model_maker(struct model_builder *b, const char *output)
+{
+    for (size_t i = 0; i < b->model.node_count; i++)
+        if (!strcmp(b->nodes[i].outputs[0], output))
+            return &b->nodes[i];
+    fail_msg("no node makes %s", output);
+    return NULL;
+}
+
+/* Makes that node read others. */
+static inline struct onnx_node *model_reads(struct model_builder *b, const char *output,
+                                            const char *inputs)
+{
+    struct onnx_node *n = model_maker(b, output);
+    n->inputs = model_names(b, inputs, &n->input_count);
+    return n;
+}
+
+/* An attribute of that node. */
+static inline struct onnx_attribute *model_attribute_of(struct model_builder *b, const char *output,
+                                                        const char *name)
+{
+    const struct onnx_node *n = model_maker(b, output);
+    for (size_t i = 0; i < n->attribute_count; i++)
+        if (!strcmp(n->attributes[i].name, name))
+            return (struct onnx_attribute *)(uintptr_t)&n->attributes[i];
+    fail_msg("no attribute %s of what makes %s", name, output);
+    return NULL;
+}
+
+/* ---- what becomes of it ---- */
+
+/* Builds, and fails the test with the error's text if that fails. */
+static inline struct model_run *model_start(struct model_builder *b)
+{
+    struct model_run *r = calloc(1, sizeof *r);
     struct error e;
-    if (graph_build(g, &b->model, NULL, 0, MODEL_MEMORY, &e))
+    assert_non_null(r);
+    if (graph_build(&r->g, &b->model, NULL, 0, MODEL_MEMORY, &e))
         fail_msg("graph_build: %s", e.text);
+    r->next = b->runs;
+    b->runs = r;
+    return r;
+}
+
+static inline struct graph *model_build(struct model_builder *b)
+{
+    return &model_start(b)->g;
 }
 
 /* Builds, expects it to fail with this code and a text that holds `part`. */
@@ -241,44 +382,71 @@ static inline void model_feed(struct model_builder *b, const struct graph *g, in
     }
 }
 
+/* Builds and runs on the data of the only input or, without it, on random data. */
+static inline struct model_run *model_runs(struct model_builder *b, const void *x)
+{
+    struct model_run *r = model_start(b);
+    struct error e;
+    if (!x)
+        model_feed(b, &r->g, 10, r->inputs);
+    if (interpret(&r->g, x ? &x : (const void *const *)r->inputs, r->outputs, &e))
+        fail_msg("%s", e.text);
+    return r;
+}
+
+/* Builds, and expects the run on the data of the only input to fail. */
+static inline void model_run_refused(struct model_builder *b, const void *x, int code,
+                                     const char *part)
+{
+    struct model_run *r = model_start(b);
+    struct error e = {0};
+    int got = interpret(&r->g, &x, r->outputs, &e);
+    if (got != code || !strstr(e.text, part))
+        fail_msg("expected %d and '%s', got %d: %s", code, part, got, e.text);
+    for (int i = 0; i < r->g.output_count; i++)
+        assert_null(r->outputs[i]);
+}
+
 /* Builds, runs on the input x of floats, and expects these for the first output. */
-static inline void model_gives(const struct model_builder *b, const float *x, int count,
+static inline void model_near(struct model_builder *b, const float *x, int count, const float *want,
+                              float tolerance)
+{
+    const struct model_run *r = model_runs(b, x);
+    const float *have = r->outputs[0];
+    assert_int_equal(shape_elements(&r->g.values[r->g.outputs[0]].shape), count);
+    for (int i = 0; i < count; i++)
+        if (!(have[i] == want[i] || fabsf(have[i] - want[i]) <= tolerance))
+            fail_msg("element %d is %g, not %g", i, (double)have[i], (double)want[i]);
+}
+
+static inline void model_gives(struct model_builder *b, const float *x, int count,
                                const float *want)
 {
-    struct graph g;
-    struct error e;
-    const void *inputs[] = {x};
-    void *outputs[16];
-    model_build(b, &g);
-    if (interpret(&g, inputs, outputs, &e))
-        fail_msg("%s", e.text);
-    assert_int_equal(shape_elements(&g.values[g.outputs[0]].shape), count);
-    for (int i = 0; i < count; i++)
-        if (!(((float *)outputs[0])[i] == want[i]))
-            fail_msg("element %d is %g, not %g", i, (double)((float *)outputs[0])[i],
-                     (double)want[i]);
-    for (int i = 0; i < g.output_count; i++)
-        free(outputs[i]);
-    graph_release(&g);
+    model_near(b, x, count, want, 0);
 }
 
 /* "Conv Relu Add": the live nodes' operators, fused ones by their `fused` text. */
-static inline const char *model_list(const struct graph *g, char *text, size_t size)
+static inline void graph_is(const struct graph *g, const char *nodes)
 {
+    char text[4096] = "";
     size_t n = 0;
-    text[0] = '\0';
-    for (int i = 0; i < g->node_count && n < size; i++)
-        n += (size_t)snprintf(text + n, size - n, "%s%s", i ? " " : "",
+    for (int i = 0; i < g->node_count && n < sizeof text; i++)
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s%s", i ? " " : "",
                               *g->nodes[i].op->domain ? g->nodes[i].fused : g->nodes[i].op->name);
-    return text;
+    assert_string_equal(text, nodes);
 }
 
-static inline int model_count(const struct graph *g, const char *domain, const char *op)
+static inline int graph_count(const struct graph *g, const char *domain, const char *op)
 {
     int count = 0;
     for (int i = 0; i < g->node_count; i++)
         count += !strcmp(g->nodes[i].op->name, op) && !strcmp(g->nodes[i].op->domain, domain);
     return count;
+}
+
+static inline const struct value *graph_output(const struct graph *g, int i)
+{
+    return &g->values[g->outputs[i]];
 }
 
 #endif

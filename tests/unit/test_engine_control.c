@@ -1,40 +1,11 @@
 /* Branches, loops and sequences: walked in place when what decides is known, refused when not. */
 #include "engine_model.h"
 
-/* A graph for an attribute, built by the same helpers: the model of another builder. */
-static struct onnx_graph *graph_of(struct model_builder *b, const struct model_builder *inner)
-{
-    const struct onnx_model *m = &inner->model;
-    struct onnx_graph *g = arena_alloc(&b->arena, sizeof *g);
-    assert_non_null(g);
-    *g = (struct onnx_graph){m->inputs, m->input_count, m->outputs, m->output_count,
-                             m->nodes, m->node_count, m->initializers, m->initializer_count};
-    return g;
-}
-
-static void model_graph(struct model_builder *b, const char *name, const struct model_builder *inner)
-{
-    model_attribute(b, name, ONNX_GRAPH)->graph = graph_of(b, inner);
-}
-
-/* One output of floats for the input x = 1, 2, 3... */
+/* For x = 1, 2, 3... */
 static void gives(struct model_builder *b, int count, const float *want)
 {
-    struct graph g;
-    struct error e;
-    float x[16];
-    const void *inputs[] = {x};
-    void *outputs[1];
-    for (int i = 0; i < 16; i++)
-        x[i] = (float)(i + 1);
-    model_build(b, &g);
-    if (interpret(&g, inputs, outputs, &e))
-        fail_msg("%s", e.text);
-    assert_int_equal(shape_elements(&g.values[g.outputs[0]].shape), count);
-    for (int i = 0; i < count; i++)
-        assert_true(((float *)outputs[0])[i] == want[i]);
-    free(outputs[0]);
-    graph_release(&g);
+    static const float x[] = {1, 2, 3, 4, 5, 6};
+    model_gives(b, x, count, want);
 }
 
 static struct model_builder *branch(const char *op, const char *inputs, const char *output)
@@ -60,9 +31,6 @@ static void branch_of_a_shape(int rank, const float *want)
     model_graph(b, "else_branch", no);
     model_output(b, "y");
     gives(b, rank, want);
-    model_free(b);
-    model_free(yes);
-    model_free(no);
 }
 
 static void test_if(void **state)
@@ -84,8 +52,6 @@ static void test_if_on_data(void **state)
     model_graph(b, "else_branch", yes);
     model_output(b, "y");
     model_refused(b, ERROR_UNSUPPORTED, "the condition ('c') is computed at run time");
-    model_free(b);
-    model_free(yes);
 }
 
 /* x is doubled in every turn, and each turn's number and value are collected. */
@@ -111,10 +77,9 @@ static struct model_builder *loop_model(const struct model_builder *body, int tu
                                         const char *inputs, const char *output)
 {
     struct model_builder *b = model_new(17);
-    int64_t n = turns;
     const uint8_t yes = 1;
     model_input(b, "x", DTYPE_F32, 1, 1);
-    model_constant(b, "turns", DTYPE_I64, &(struct shape){0}, &n);
+    model_long(b, "turns", turns);
     model_constant(b, "yes", DTYPE_BOOL, &(struct shape){0}, &yes);
     model_node(b, "Loop", inputs, turns ? "last all" : "last -");
     model_graph(b, "body", body);
@@ -128,24 +93,17 @@ static void test_loop(void **state)
     float all[70];
     struct model_builder *body = loop_body("go"), *b = loop_model(body, 3, "turns yes x", "last");
     gives(b, 1, (const float[]){8});
-    model_free(b);
     b = loop_model(body, 70, "turns yes x", "all"); /* more than one Concat takes */
     for (int i = 0; i < 70; i++)
         all[i] = ldexpf(2, i);
     gives(b, 70, all);
-    model_free(b);
     b = loop_model(body, 0, "turns yes x", "last");
     gives(b, 1, (const float[]){1});
-    model_free(b);
-    model_free(body);
     body = loop_body("less"); /* its own condition ends it: turns 0 to 3 */
     b = loop_model(body, 70, "turns yes x", "last");
     gives(b, 1, (const float[]){16});
-    model_free(b);
     b = loop_model(body, 70, "- - x", "last");
     gives(b, 1, (const float[]){16});
-    model_free(b);
-    model_free(body);
 }
 
 static void test_endless_loop(void **state)
@@ -153,18 +111,15 @@ static void test_endless_loop(void **state)
     (void)state;
     struct model_builder *body = loop_body("go"), *b = loop_model(body, 1, "- yes x", "last");
     model_refused(b, ERROR_UNSUPPORTED, "nodes in branches, loops and calls");
-    model_free(b);
-    model_free(body);
 }
 
 static void test_nothing_collected(void **state)
 {
     (void)state;
     struct model_builder *body = loop_body("go"), *b = loop_model(body, 0, "turns yes x", "last");
-    b->nodes[0].outputs = model_names(b, "last all", &b->nodes[0].output_count);
+    struct onnx_node *loop = model_maker(b, "last");
+    loop->outputs = model_names(b, "last all", &loop->output_count);
     model_refused(b, ERROR_UNSUPPORTED, "a sequence of no tensors");
-    model_free(b);
-    model_free(body);
 }
 
 /* Running sums of the elements of x. */
@@ -182,8 +137,7 @@ static struct model_builder *scan_body(int rank)
 
 static struct model_builder *scan_model(const struct model_builder *body, const char *output)
 {
-    struct model_builder *b = model_new(17);
-    model_input(b, "x", DTYPE_F32, 1, 3);
+    struct model_builder *b = model_x(17, 1, 3);
     model_scalar(b, "zero", 0);
     model_node(b, "Scan", "zero x", "last all");
     model_graph(b, "body", body);
@@ -197,7 +151,6 @@ static void test_scan(void **state)
     (void)state;
     struct model_builder *body = scan_body(0), *b = scan_model(body, "last");
     gives(b, 1, (const float[]){6});
-    model_free(b);
     b = scan_model(body, "all");
     gives(b, 3, (const float[]){1, 3, 6});
     model_ints(b, "scan_input_directions", 1, 1);
@@ -206,17 +159,14 @@ static void test_scan(void **state)
     gives(b, 3, (const float[]){6, 5, 3});
     b->model.opset = 9;
     gives(b, 3, (const float[]){6, 5, 3});
-    model_free(b);
-    model_free(body);
 }
 
 /* Columns in, and columns out. */
 static void test_scan_axes(void **state)
 {
     (void)state;
-    struct model_builder *body = scan_body(1), *b = model_new(17);
-    model_input(b, "x", DTYPE_F32, 2, 2, 3);
-    model_constant(b, "zero", DTYPE_F32, &(struct shape){1, {2}}, (const float[]){0, 0});
+    struct model_builder *body = scan_body(1), *b = model_x(17, 2, 2, 3);
+    model_floats(b, "zero", 2, 0.0, 0.0);
     model_node(b, "Scan", "zero x", "last all");
     model_graph(b, "body", body);
     model_int(b, "num_scan_inputs", 1);
@@ -224,8 +174,6 @@ static void test_scan_axes(void **state)
     model_ints(b, "scan_output_axes", 1, 1);
     model_output(b, "all");
     gives(b, 6, (const float[]){1, 3, 6, 4, 9, 15});
-    model_free(b);
-    model_free(body);
 }
 
 static void test_scan_errors(void **state)
@@ -252,17 +200,13 @@ static void test_scan_errors(void **state)
     model_refused(b, ERROR_UNSUPPORTED, "nodes in branches, loops and calls");
     b->inputs[0].dims[0].value = 0;
     model_refused(b, ERROR_UNSUPPORTED, "a sequence of no tensors");
-    model_free(b);
-    model_free(body);
 }
 
 static void test_sequences(void **state)
 {
     (void)state;
-    const int64_t minus = -1;
-    struct model_builder *b = model_new(17);
-    model_input(b, "x", DTYPE_F32, 2, 2, 3);
-    model_constant(b, "minus", DTYPE_I64, &(struct shape){0}, &minus);
+    struct model_builder *b = model_x(17, 2, 2, 3);
+    model_long(b, "minus", -1);
     model_longs(b, "sizes", 2, 1, 2);
     model_node(b, "SplitToSequence", "x sizes", "s"); /* 1 4 | 2 3 5 6 */
     model_int(b, "axis", 1);
@@ -275,14 +219,12 @@ static void test_sequences(void **state)
     model_int(b, "axis", 1);
     model_output(b, "y");
     gives(b, 10, (const float[]){1, -2, -3, 2, 3, 4, -5, -6, 5, 6});
-    model_free(b);
 }
 
 static void test_sequence_errors(void **state)
 {
     (void)state;
-    struct model_builder *b = model_new(17);
-    model_input(b, "x", DTYPE_F32, 1, 3);
+    struct model_builder *b = model_x(17, 1, 3);
     model_node(b, "SequenceConstruct", "x x", "s");
     model_output(b, "s");
     model_refused(b, ERROR_UNSUPPORTED, "output 's' is a sequence of tensors");
@@ -295,7 +237,6 @@ static void test_sequence_errors(void **state)
     b->model.node_count--;
     model_node(b, "SequenceLength", "x", "y");
     model_refused(b, ERROR_FORMAT, "input 'x' is not a sequence");
-    model_free(b);
 }
 
 static const struct CMUnitTest tests[] = {
@@ -309,5 +250,5 @@ static const struct CMUnitTest tests[] = {
 
 int main(void)
 {
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, models_free);
 }

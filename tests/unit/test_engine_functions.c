@@ -14,16 +14,8 @@ struct functions {
 
 static void begin(struct functions *f)
 {
-    *f = (struct functions){.b = model_new(17)};
-    model_input(f->b, "x", DTYPE_F32, 1, 2);
+    *f = (struct functions){.b = model_x(17, 1, 2)};
     f->b->model.functions = f->list;
-}
-
-static void end(struct functions *f)
-{
-    for (int i = 0; i < 4 && f->bodies[i]; i++)
-        model_free(f->bodies[i]);
-    model_free(f->b);
 }
 
 /* Names in the order of the alphabet. Nodes are added to what is returned. */
@@ -75,8 +67,6 @@ static void test_call(void **state)
 {
     (void)state;
     struct functions f;
-    struct graph g;
-    char text[64];
     begin(&f);
     struct model_builder *body = add(&f, "Twice", "a", "y");
     model_node(body, "Add", "a a", "x");
@@ -85,11 +75,9 @@ static void test_call(void **state)
     call(f.b, "Twice", "z", "y");
     model_output(f.b, "y");
     gives(&f, 2, (const float[]){-4, 8});
-    model_build(f.b, &g);
-    assert_string_equal(model_list(&g, text, sizeof text), "Add Neg Add Neg");
-    assert_string_equal(g.values[g.outputs[0]].name, "y");
-    graph_release(&g);
-    end(&f);
+    const struct graph *g = model_build(f.b);
+    graph_is(g, "Add Neg Add Neg");
+    assert_string_equal(graph_output(g, 0)->name, "y");
 }
 
 static void test_scope(void **state)
@@ -101,7 +89,6 @@ static void test_scope(void **state)
     call(f.b, "Outer", "x", "y");
     model_output(f.b, "y");
     refuses(&f, ERROR_FORMAT, "input 'x' is made by no node before this one");
-    end(&f);
 }
 
 /* From the call, by default, and left out altogether. */
@@ -125,7 +112,6 @@ static void test_attributes(void **state)
     gives(&f, 2, (const float[]){-0.5f, 2});
     model_int(f.b, "slope", 1);
     refuses(&f, ERROR_FORMAT, "attribute 'alpha' is of another type than 'slope'");
-    end(&f);
 }
 
 /* Handed on from function to function; also to a node in a branch. */
@@ -138,12 +124,10 @@ static void test_attributes_through(void **state)
     model_node(yes, "LeakyRelu", "a", "r");
     refer(yes, "alpha", ONNX_FLOAT, "slope");
     model_output(yes, "r");
-    const struct onnx_graph branch = {.nodes = yes->nodes, .node_count = 1, .output_count = 1,
-                                      .outputs = yes->outputs};
     model_node(inner, "Constant", "", "c");
     model_tensor(inner, "value", DTYPE_BOOL, &(struct shape){0}, "\1");
     model_node(inner, "If", "c", "y");
-    model_attribute(inner, "then_branch", ONNX_GRAPH)->graph = &branch;
+    model_graph(inner, "then_branch", yes);
     struct model_builder *outer = add(&f, "Outer", "a", "y");
     call(outer, "Inner", "a", "y");
     refer(outer, "slope", ONNX_FLOAT, "by");
@@ -151,8 +135,6 @@ static void test_attributes_through(void **state)
     model_float(f.b, "by", 3);
     model_output(f.b, "y");
     gives(&f, 2, (const float[]){-3, 2});
-    model_free(yes);
-    end(&f);
 }
 
 static void test_attribute_outside(void **state)
@@ -164,7 +146,6 @@ static void test_attribute_outside(void **state)
     refer(f.b, "alpha", ONNX_FLOAT, "slope");
     model_output(f.b, "y");
     refuses(&f, ERROR_FORMAT, "refers to 'slope' of a function, but is in none");
-    end(&f);
 }
 
 /* An input that the call leaves out is left out of the nodes inside. */
@@ -186,7 +167,6 @@ static void test_left_out(void **state)
     body->model.node_count--;
     f.list[0].outputs = model_names(body, "low", &f.list[0].output_count);
     refuses(&f, ERROR_FORMAT, "output 'low' is made by no node");
-    end(&f);
 }
 
 static void test_too_many(void **state)
@@ -198,7 +178,6 @@ static void test_too_many(void **state)
     call(f.b, "One", "x x", "y");
     model_output(f.b, "y");
     refuses(&f, ERROR_FORMAT, "2 inputs and 1 outputs of a function with 1 and 1");
-    end(&f);
 }
 
 /* Each function in its own opset: ReduceSum's axes were an attribute before opset 13. */
@@ -216,7 +195,6 @@ static void test_opset(void **state)
     gives(&f, 1, (const float[]){1});
     f.list[0].opset = 0;
     refuses(&f, ERROR_UNSUPPORTED, "attribute 'axes' is not known");
-    end(&f);
 }
 
 static void test_recursion(void **state)
@@ -229,7 +207,6 @@ static void test_recursion(void **state)
     call(f.b, "A", "x", "y");
     model_output(f.b, "y");
     refuses(&f, ERROR_FORMAT, "the function calls itself");
-    end(&f);
 }
 
 /* 60 calls of a function that calls another 60 times, and so on: more nodes than there may be. */
@@ -238,13 +215,11 @@ static void test_blow_up(void **state)
     (void)state;
     static const char *const names[] = {"A", "B", "C", "D"};
     struct functions f;
-    char from[8], to[8];
     begin(&f);
     for (int i = 0; i < 4; i++) {
         struct model_builder *body = add(&f, names[i], "v0", "v60");
         for (int k = 0; k < 60; k++) {
-            snprintf(from, sizeof from, "v%d", k);
-            snprintf(to, sizeof to, "v%d", k + 1);
+            const char *from = model_text(body, "v%d", k), *to = model_text(body, "v%d", k + 1);
             if (i < 3)
                 call(body, names[i + 1], from, to);
             else
@@ -254,7 +229,6 @@ static void test_blow_up(void **state)
     call(f.b, "A", "x", "y");
     model_output(f.b, "y");
     refuses(&f, ERROR_UNSUPPORTED, "nodes in branches, loops and calls");
-    end(&f);
 }
 
 /* What the engine knows itself is not redefined; nor are the nodes that are put in by it. */
@@ -269,7 +243,6 @@ static void test_standard_operator(void **state)
     model_node(f.b, "Identity", "x", "y");
     model_output(f.b, "y");
     gives(&f, 2, two);
-    end(&f);
 }
 
 /* As the reference library wrote it, with a function in a function and two overloads. */
@@ -302,5 +275,5 @@ static const struct CMUnitTest tests[] = {
 
 int main(void)
 {
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, models_free);
 }

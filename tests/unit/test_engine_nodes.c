@@ -6,11 +6,7 @@
 #include "engine/ops/ops.h"
 #include "model/onnx_read.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "test.h"
 
 #include <dirent.h>
 #include <limits.h>

@@ -11,34 +11,9 @@ static int dice(struct model_builder *b, int low, int high)
     return low + (int)((model_next(b) + 1) / 2 * (float)(high - low + 1)) % (high - low + 1);
 }
 
-/* Builds a model whose inputs are random, and runs it. *out is the first output's data. */
-struct run {
-    struct graph g;
-    void *inputs[16], *outputs[16];
-};
-
-static void run_start(struct run *r, struct model_builder *b)
+static const struct shape *shape_of(const struct model_run *r, int output)
 {
-    struct error e;
-    memset(r, 0, sizeof *r);
-    model_build(b, &r->g);
-    model_feed(b, &r->g, 10, r->inputs);
-    if (interpret(&r->g, (const void *const *)r->inputs, r->outputs, &e))
-        fail_msg("%s", e.text);
-}
-
-static void run_end(struct run *r)
-{
-    for (int i = 0; i < 16; i++) {
-        free(r->inputs[i]);
-        free(r->outputs[i]);
-    }
-    graph_release(&r->g);
-}
-
-static const struct shape *shape_of(const struct run *r, int output)
-{
-    return &r->g.values[r->g.outputs[output]].shape;
+    return &graph_output(&r->g, output)->shape;
 }
 
 struct conv_case {
@@ -79,9 +54,7 @@ static struct model_builder *conv_model(struct model_builder *b, const struct co
     }
     model_ints(b, "strides", n, s[0], s[n > 1], s[n > 2 ? 2 : 0]);
     model_ints(b, "dilations", n, d[0], d[n > 1], d[n > 2 ? 2 : 0]);
-    struct onnx_attribute *a = model_attribute(b, "pads", ONNX_INTS);
-    a->ints = pads;
-    a->count = 2 * (size_t)n;
+    model_list(b, "pads", 2 * n, pads);
     model_output(b, "y");
     return b;
 }
@@ -108,7 +81,7 @@ static double conv_at(const struct conv_case *c, const float *x, const float *w,
     return sum;
 }
 
-static void conv_check(const struct conv_case *c, const struct run *r, const float *w,
+static void conv_check(const struct conv_case *c, const struct model_run *r, const float *w,
                        const float *bias)
 {
     const float *have = r->outputs[0];
@@ -131,20 +104,17 @@ static void test_conv(void **state)
     for (int i = 0; i < 60; i++) {
         struct model_builder *b = model_new(17);
         struct conv_case c;
-        struct run r;
         b->seed = seed;
         conv_random(b, &c);
         seed = b->seed;
         conv_model(b, &c);
-        run_start(&r, b);
-        conv_check(&c, &r, b->initializers[0].tensor.data, b->initializers[1].tensor.data);
-        run_end(&r);
-        model_free(b);
+        const struct model_run *r = model_runs(b, NULL);
+        conv_check(&c, r, b->initializers[0].tensor.data, b->initializers[1].tensor.data);
     }
 }
 
-static void gemm_check(const struct model_builder *b, const struct run *r, int m, int n, int k,
-                       int ta, int tb, double alpha, double beta)
+static void gemm_check(const struct model_builder *b, const struct model_run *r, int m, int n,
+                       int k, int ta, int tb, double alpha, double beta)
 {
     const float *x = r->inputs[0], *w = b->initializers[0].tensor.data,
                 *c = b->initializers[1].tensor.data, *y = r->outputs[0];
@@ -164,7 +134,6 @@ static void test_gemm(void **state)
     (void)state;
     for (int i = 0; i < 40; i++) {
         struct model_builder *b = model_new(17);
-        struct run r;
         b->seed = (uint64_t)i + 1;
         int m = dice(b, 1, 9), n = dice(b, 1, i % 5 ? 20 : 300), k = dice(b, 1, 40), ta = i & 1,
             tb = i >> 1 & 1;
@@ -177,10 +146,8 @@ static void test_gemm(void **state)
         model_float(b, "alpha", 0.5f);
         model_float(b, "beta", 2);
         model_output(b, "y");
-        run_start(&r, b);
-        gemm_check(b, &r, m, n, k, ta, tb, 0.5, 2);
-        run_end(&r);
-        model_free(b);
+        const struct model_run *r = model_runs(b, NULL);
+        gemm_check(b, r, m, n, k, ta, tb, 0.5, 2);
     }
 }
 
@@ -200,7 +167,6 @@ static void test_matmul_shapes(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct model_builder *b = model_new(17);
-        struct run r;
         const struct shape *p = &cases[i].a, *q = &cases[i].b;
         model_input(b, "a", DTYPE_F32, p->rank, (int)p->dims[0], (int)p->dims[1], (int)p->dims[2],
                     (int)p->dims[3]);
@@ -208,27 +174,24 @@ static void test_matmul_shapes(void **state)
                     (int)q->dims[3]);
         model_node(b, "MatMul", "a b", "y");
         model_output(b, "y");
-        run_start(&r, b);
-        assert_true(shape_equal(shape_of(&r, 0), &cases[i].y));
+        const struct model_run *r = model_runs(b, NULL);
+        assert_true(shape_equal(shape_of(r, 0), &cases[i].y));
         /* The last element of each is the last row times the last column. */
         int64_t n = q->rank > 1 ? q->dims[q->rank - 1] : 1, k = 4;
-        const float *x = r.inputs[0], *w = r.inputs[1], *y = r.outputs[0];
-        int64_t last = shape_elements(shape_of(&r, 0)) - 1;
+        const float *x = r->inputs[0], *w = r->inputs[1], *y = r->outputs[0];
+        int64_t last = shape_elements(shape_of(r, 0)) - 1;
         x += shape_elements(p) - k;
         w += shape_elements(q) - 1 - (k - 1) * n;
         double sum = 0;
         for (int64_t j = 0; j < k; j++)
             sum += (double)x[j] * (double)w[j * n];
         assert_true(fabs(sum - (double)y[last]) < 1e-5);
-        run_end(&r);
-        model_free(b);
     }
     struct model_builder *b = model_new(17);
     model_input(b, "a", DTYPE_F32, 3, 2, 5, 4);
     model_input(b, "b", DTYPE_F32, 3, 3, 4, 6);
     model_node(b, "MatMul", "a b", "y");
     model_refused(b, ERROR_FORMAT, "float32 2x5x4 and float32 3x4x6 cannot be multiplied");
-    model_free(b);
 }
 
 /* Attention is Softmax(q k^T scale + mask) v for each head; long enough for more than a block. */
@@ -266,14 +229,13 @@ static void test_attention(void **state)
         }
     free(x);
     free(mask);
-    model_free(b);
 }
 
-static void bits_on_threads(struct model_builder *b, int threads, struct run *r)
+static const float *bits_on_threads(struct model_builder *b, int threads)
 {
     omp_set_num_threads(threads);
     b->seed = 5;
-    run_start(r, b);
+    return model_runs(b, NULL)->outputs[0];
 }
 
 /* The same bits, however many threads. */
@@ -292,16 +254,10 @@ static void test_threads(void **state)
     model_node(b, "Softmax", "t", "s");
     model_node(b, "Tanh", "s", "y");
     model_output(b, "y");
-    struct run one, three;
-    bits_on_threads(b, 1, &one);
-    bits_on_threads(b, 3, &three);
+    const float *one = bits_on_threads(b, 1), *three = bits_on_threads(b, 3);
     omp_set_num_threads(before);
-    size_t bytes = (size_t)shape_bytes(shape_of(&one, 0), DTYPE_F32);
-    assert_true(bytes > 1000);
-    assert_memory_equal(one.outputs[0], three.outputs[0], bytes);
-    run_end(&one);
-    run_end(&three);
-    model_free(b);
+    enum { BYTES = 2 * 10 * 9 * 70 * 4 };
+    assert_memory_equal(one, three, BYTES);
 }
 
 /* Every half float survives double and back; ties go to even; too much becomes infinite. */
@@ -353,18 +309,14 @@ static void test_saturation(void **state)
 static void int_pair(const char *op, enum dtype type, int64_t a, int64_t c, int64_t want)
 {
     struct model_builder *b = model_new(17);
-    struct graph g;
     int64_t have;
     model_constant(b, "a", type, &(struct shape){0}, &a);
     model_constant(b, "c", type, &(struct shape){0}, &c);
     model_node(b, op, "a c", "y");
     model_output(b, "y");
-    model_build(b, &g);
-    const struct value *y = &g.values[g.outputs[0]];
+    const struct value *y = graph_output(model_build(b), 0);
     load_int(y->type, y->constant, 0, 1, 1, &have);
     assert_int_equal(have, want);
-    graph_release(&g);
-    model_free(b);
 }
 
 static void test_integers(void **state)
@@ -393,7 +345,6 @@ static void test_integers(void **state)
 static void slice(int64_t start, int64_t end, int64_t step, int count, int64_t first)
 {
     struct model_builder *b = model_new(17);
-    struct graph g;
     const int64_t data[5] = {0, 1, 2, 3, 4};
     const struct shape one = {1, {1}};
     model_constant(b, "x", DTYPE_I64, &(struct shape){1, {5}}, data);
@@ -402,13 +353,10 @@ static void slice(int64_t start, int64_t end, int64_t step, int count, int64_t f
     model_constant(b, "t", DTYPE_I64, &one, &step);
     model_node(b, "Slice", "x s e - t", "y");
     model_output(b, "y");
-    model_build(b, &g);
-    const struct value *y = &g.values[g.outputs[0]];
+    const struct value *y = graph_output(model_build(b), 0);
     assert_int_equal(y->shape.dims[0], count);
     for (int i = 0; i < count; i++)
         assert_int_equal(((const int64_t *)y->constant)[i], first + i * step);
-    graph_release(&g);
-    model_free(b);
 }
 
 static void test_slices(void **state)
@@ -431,7 +379,6 @@ static void test_transposes(void **state)
     (void)state;
     for (int round = 0; round < 30; round++) {
         struct model_builder *b = model_new(17);
-        struct run r;
         b->seed = (uint64_t)round + 3;
         int d[4], p[4] = {0, 1, 2, 3};
         for (int i = 0; i < 4; i++) {
@@ -444,8 +391,8 @@ static void test_transposes(void **state)
         model_node(b, "Transpose", "x", "y");
         model_ints(b, "perm", 4, p[0], p[1], p[2], p[3]);
         model_output(b, "y");
-        run_start(&r, b);
-        const struct shape *s = shape_of(&r, 0);
+        const struct model_run *r = model_runs(b, NULL);
+        const struct shape *s = shape_of(r, 0);
         for (int64_t i = 0; i < shape_elements(s); i++) {
             int64_t at[4], rest = i, from = 0;
             for (int k = 3; k >= 0; k--) {
@@ -454,10 +401,8 @@ static void test_transposes(void **state)
             }
             for (int k = 0; k < 4; k++)
                 from = from * d[k] + at[k];
-            assert_true(((float *)r.outputs[0])[i] == ((float *)r.inputs[0])[from]);
+            assert_true(((float *)r->outputs[0])[i] == ((float *)r->inputs[0])[from]);
         }
-        run_end(&r);
-        model_free(b);
     }
 }
 
@@ -466,15 +411,13 @@ static void test_old_softmax(void **state)
 {
     (void)state;
     for (int64_t opset = 12; opset <= 13; opset++) {
-        struct model_builder *b = model_new(opset);
-        struct run r;
-        model_input(b, "x", DTYPE_F32, 3, 2, 3, 4);
+        struct model_builder *b = model_x(opset, 3, 2, 3, 4);
         model_node(b, "Softmax", "x", "y");
         if (opset == 13)
             model_int(b, "axis", 1);
         model_output(b, "y");
-        run_start(&r, b);
-        const float *y = r.outputs[0];
+        const struct model_run *r = model_runs(b, NULL);
+        const float *y = r->outputs[0];
         double all = 0, column = 0;
         for (int i = 0; i < 12; i++)
             all += (double)y[i];
@@ -482,8 +425,6 @@ static void test_old_softmax(void **state)
             column += (double)y[i * 4];
         assert_true(opset == 12 ? fabs(all - 1) < 1e-6 : fabs(column - 1) < 1e-6);
         assert_false(opset == 12 ? fabs(column - 1) < 1e-2 : fabs(all - 1) < 1e-2);
-        run_end(&r);
-        model_free(b);
     }
 }
 
@@ -520,5 +461,5 @@ int main(void)
         cmocka_unit_test(test_slices),       cmocka_unit_test(test_transposes),
         cmocka_unit_test(test_old_softmax),  cmocka_unit_test(test_table),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, models_free);
 }

@@ -1,14 +1,10 @@
 /* Laying slots into one block: nothing alive at the same time overlaps, and little is wasted. */
 #include "engine/program.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "test.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 static uint32_t next_random(uint32_t *state)
 {

@@ -2,13 +2,6 @@
  * belong, and products against the same thing said with QuantizeLinear and DequantizeLinear. */
 #include "engine_model.h"
 
-static struct model_builder *new_model(int64_t opset, int rows, int columns)
-{
-    struct model_builder *b = model_new(opset);
-    model_input(b, "x", DTYPE_F32, 2, rows, columns);
-    return b;
-}
-
 static void bytes(struct model_builder *b, const char *name, enum dtype type, int count, ...)
 {
     uint8_t values[32];
@@ -18,17 +11,6 @@ static void bytes(struct model_builder *b, const char *name, enum dtype type, in
         values[i] = (uint8_t)va_arg(args, int);
     va_end(args);
     model_constant(b, name, type, &(struct shape){1, {count}}, values);
-}
-
-static void floats(struct model_builder *b, const char *name, int count, ...)
-{
-    float values[32];
-    va_list args;
-    va_start(args, count);
-    for (int i = 0; i < count; i++)
-        values[i] = (float)va_arg(args, double);
-    va_end(args);
-    model_constant(b, name, DTYPE_F32, &(struct shape){1, {count}}, values);
 }
 
 /* The integers of "q" are the output, as floats. */
@@ -43,26 +25,23 @@ static void test_rounding(void **state)
 {
     (void)state;
     const float x[] = {0.5f, 1.5f, 2.5f, -0.5f, -1.5f, 1000, -1000, NAN};
-    struct model_builder *b = new_model(13, 2, 4);
-    floats(b, "one", 1, 1.0);
+    struct model_builder *b = model_x(13, 2, 2, 4);
+    model_floats(b, "one", 1, 1.0);
     bytes(b, "zero", DTYPE_I8, 1, 0);
     model_node(b, "QuantizeLinear", "x one zero", "q");
     output(b);
     model_gives(b, x, 8, (const float[]){0, 2, 2, 0, -2, 127, -128, -128});
-    model_free(b);
-    b = new_model(13, 2, 4); /* without a zero point: uint8 */
-    floats(b, "one", 1, 1.0);
+    b = model_x(13, 2, 2, 4); /* without a zero point: uint8 */
+    model_floats(b, "one", 1, 1.0);
     model_node(b, "QuantizeLinear", "x one", "q");
     output(b);
     model_gives(b, x, 8, (const float[]){0, 2, 2, 0, 0, 255, 0, 0});
-    model_free(b);
-    b = new_model(13, 2, 4); /* moved after it is rounded, not before */
-    floats(b, "one", 1, 1.0);
+    b = model_x(13, 2, 2, 4); /* moved after it is rounded, not before */
+    model_floats(b, "one", 1, 1.0);
     bytes(b, "zero", DTYPE_U8, 1, 3);
     model_node(b, "QuantizeLinear", "x one zero", "q");
     output(b);
     model_gives(b, x, 8, (const float[]){3, 5, 5, 3, 1, 255, 0, 0});
-    model_free(b);
 }
 
 static void test_along_axis(void **state)
@@ -71,11 +50,11 @@ static void test_along_axis(void **state)
     const float x[] = {1, 2, 3, 4, 5, 6};
     for (int axis = -2; axis < 2; axis++) {
         int rows = axis % 2 == 0;
-        struct model_builder *b = new_model(13, 2, 3);
+        struct model_builder *b = model_x(13, 2, 2, 3);
         if (rows)
-            floats(b, "s", 2, 1.0, 0.5);
+            model_floats(b, "s", 2, 1.0, 0.5);
         else
-            floats(b, "s", 3, 1.0, 0.5, 0.25);
+            model_floats(b, "s", 3, 1.0, 0.5, 0.25);
         bytes(b, "z", DTYPE_I8, rows ? 2 : 3, 0, 10, 20);
         model_node(b, "QuantizeLinear", "x s z", "q");
         model_int(b, "axis", axis);
@@ -88,7 +67,6 @@ static void test_along_axis(void **state)
         model_int(b, "axis", axis);
         model_output(b, "y");
         model_gives(b, x, 6, x);
-        model_free(b);
     }
 }
 
@@ -97,8 +75,8 @@ static void test_blocks(void **state)
 {
     (void)state;
     const float x[] = {1, 2, 3, 4, 5, 6}, scales[] = {1, 2, 4, 8};
-    struct model_builder *b = new_model(21, 2, 3);
-    floats(b, "one", 1, 1.0);
+    struct model_builder *b = model_x(21, 2, 2, 3);
+    model_floats(b, "one", 1, 1.0);
     model_constant(b, "s", DTYPE_F32, &(struct shape){2, {2, 2}}, scales);
     model_node(b, "QuantizeLinear", "x one", "q");
     model_node(b, "DequantizeLinear", "q s", "y");
@@ -106,30 +84,28 @@ static void test_blocks(void **state)
     model_int(b, "block_size", 2);
     model_output(b, "y");
     model_gives(b, x, 6, (const float[]){1, 2, 6, 16, 20, 48});
-    ((struct onnx_attribute *)(uintptr_t)b->nodes[1].attributes)[1].i = 1;
+    model_attribute_of(b, "y", "block_size")->i = 1;
     model_refused(b, ERROR_FORMAT, "scale 2x2 and its zero point do not fit 2x3");
-    ((struct onnx_attribute *)(uintptr_t)b->nodes[1].attributes)[1].i = INT64_MIN;
+    model_attribute_of(b, "y", "block_size")->i = INT64_MIN;
     model_refused(b, ERROR_FORMAT, "do not fit");
-    ((struct onnx_attribute *)(uintptr_t)b->nodes[1].attributes)[0].i = 2;
+    model_attribute_of(b, "y", "axis")->i = 2;
     model_refused(b, ERROR_FORMAT, "attribute 'axis' 2 is outside a tensor of rank 2");
-    model_free(b);
 }
 
 static void test_output_type(void **state)
 {
     (void)state;
     const float x[] = {70000, -70000, 300, 1};
-    struct model_builder *b = new_model(21, 2, 2);
-    floats(b, "one", 1, 1.0);
+    struct model_builder *b = model_x(21, 2, 2, 2);
+    model_floats(b, "one", 1, 1.0);
     model_node(b, "QuantizeLinear", "x one", "q");
     model_int(b, "output_dtype", DTYPE_I16);
     output(b);
     model_gives(b, x, 4, (const float[]){32767, -32768, 300, 1});
-    ((struct onnx_attribute *)(uintptr_t)b->nodes[0].attributes)[0].i = 17; /* an 8-bit float */
+    model_attribute_of(b, "q", "output_dtype")->i = 17; /* an 8-bit float */
     model_refused(b, ERROR_UNSUPPORTED, "8- and 16-bit integers are supported");
-    ((struct onnx_attribute *)(uintptr_t)b->nodes[0].attributes)[0].i = INT64_MAX;
+    model_attribute_of(b, "q", "output_dtype")->i = INT64_MAX;
     model_refused(b, ERROR_UNSUPPORTED, "8- and 16-bit integers are supported");
-    model_free(b);
 }
 
 /* ---- products ---- */
@@ -167,38 +143,29 @@ static void random_list(struct model_builder *b, const char *name, enum dtype ty
 /* The outputs "q" and "r" are the same. */
 static void same(struct model_builder *b, const float *x, int64_t count)
 {
-    struct graph g;
-    struct error e;
-    const void *inputs[] = {x};
-    void *outputs[2];
     model_output(b, "q");
     model_output(b, "r");
-    model_build(b, &g);
-    if (interpret(&g, inputs, outputs, &e))
-        fail_msg("%s", e.text);
-    assert_int_equal(shape_elements(&g.values[g.outputs[0]].shape), count);
-    assert_memory_equal(outputs[0], outputs[1], (size_t)count);
+    const struct model_run *r = model_runs(b, x);
+    const uint8_t *q = r->outputs[0];
+    assert_int_equal(shape_elements(&graph_output(&r->g, 0)->shape), count);
+    assert_memory_equal(q, r->outputs[1], (size_t)count);
     int differ = 0;
     for (int64_t i = 1; i < count; i++)
-        differ |= ((const uint8_t *)outputs[0])[i] != ((const uint8_t *)outputs[0])[0];
+        differ |= q[i] != q[0];
     assert_true(differ); /* not everything is saturated */
-    free(outputs[0]);
-    free(outputs[1]);
-    graph_release(&g);
-    model_free(b);
 }
 
 static void product(enum dtype a, enum dtype w, int rows, int columns)
 {
     float x[SIZE * SIZE];
-    struct model_builder *b = new_model(21, 5, SIZE);
+    struct model_builder *b = model_x(21, 2, 5, SIZE);
     random_x(b, x);
     random_list(b, "xs", DTYPE_F32, rows ? 5 : 1);
     random_list(b, "xz", a, rows ? 5 : 1);
     random_bytes(b, "w", w, SIZE * 7, SIZE, 7);
     random_list(b, "ws", DTYPE_F32, columns ? 7 : 1);
     random_list(b, "wz", w, columns ? 7 : 1);
-    floats(b, "ys", 1, 4.0);
+    model_floats(b, "ys", 1, 4.0);
     bytes(b, "yz", a, 1, a == DTYPE_I8 ? 3 : 120);
     model_node(b, "QuantizeLinear", "x xs xz", "xq");
     model_int(b, "axis", 0);
@@ -226,7 +193,7 @@ static void convolution(enum dtype a, enum dtype w)
 {
     float x[SIZE * SIZE];
     int32_t bias[6] = {0, 100, -200, 300, -400, 500};
-    struct model_builder *b = new_model(21, SIZE, SIZE);
+    struct model_builder *b = model_x(21, 2, SIZE, SIZE);
     random_x(b, x);
     model_longs(b, "image", 4, 2, 4, 9, 8);
     model_longs(b, "kernels", 4, 6, 2, 3, 2);
@@ -236,7 +203,7 @@ static void convolution(enum dtype a, enum dtype w)
     random_list(b, "ws", DTYPE_F32, 6);
     random_list(b, "wz", w, 6);
     model_constant(b, "bias", DTYPE_I32, &(struct shape){1, {6}}, bias);
-    floats(b, "ys", 1, 2.0);
+    model_floats(b, "ys", 1, 2.0);
     bytes(b, "yz", a, 1, a == DTYPE_I8 ? -5 : 130);
     model_node(b, "Reshape", "x image", "xi");
     model_node(b, "Reshape", "wf kernels", "w");
@@ -273,9 +240,9 @@ static void test_convolutions(void **state)
 static void test_misfits(void **state)
 {
     (void)state;
-    struct model_builder *b = new_model(21, 2, 3);
-    floats(b, "s", 1, 1.0);
-    floats(b, "s2", 2, 1.0, 1.0);
+    struct model_builder *b = model_x(21, 2, 2, 3);
+    model_floats(b, "s", 1, 1.0);
+    model_floats(b, "s2", 2, 1.0, 1.0);
     bytes(b, "z", DTYPE_U8, 1, 0);
     bytes(b, "zi", DTYPE_I8, 1, 0);
     bytes(b, "z2", DTYPE_U8, 2, 0, 0);
@@ -284,19 +251,16 @@ static void test_misfits(void **state)
     model_node(b, "MatMulInteger", "a w z z2", "q");
     output(b);
     model_refused(b, ERROR_FORMAT, "input 3 of shape 2 fits neither the whole nor 4 parts");
-    b->nodes[1].inputs = model_names(b, "a w zi", &b->nodes[1].input_count);
+    model_reads(b, "q", "a w zi");
     model_refused(b, ERROR_FORMAT, "a zero point of another type");
-    b->nodes[1].inputs = model_names(b, "a a", &b->nodes[1].input_count);
+    model_reads(b, "q", "a a");
     model_refused(b, ERROR_FORMAT, "2x3 and 2x3 cannot be multiplied");
-    b->nodes[1].inputs = model_names(b, "x w", &b->nodes[1].input_count);
+    model_reads(b, "q", "x w");
     model_refused(b, ERROR_UNSUPPORTED, "input 0 ('x') of type float32");
-    b->nodes[1].op_type = "QLinearMatMul";
-    b->nodes[1].inputs = model_names(b, "a s z w s z s2 z", &b->nodes[1].input_count);
+    model_reads(b, "q", "a s z w s z s2 z")->op_type = "QLinearMatMul";
     model_refused(b, ERROR_FORMAT, "input 6 is not one number");
-    b->nodes[1].op_type = "ConvInteger";
-    b->nodes[1].inputs = model_names(b, "a w", &b->nodes[1].input_count);
+    model_reads(b, "q", "a w")->op_type = "ConvInteger";
     model_refused(b, ERROR_FORMAT, "input 2x3 does not fit weight 3x4");
-    model_free(b);
 }
 
 static const struct CMUnitTest tests[] = {
@@ -308,5 +272,5 @@ static const struct CMUnitTest tests[] = {
 
 int main(void)
 {
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, models_free);
 }

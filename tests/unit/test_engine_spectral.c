@@ -10,40 +10,20 @@ static void samples(float *x, int n)
         x[i] = sinf((float)i * 0.37f) + 0.25f * cosf((float)(i * i) * 0.01f);
 }
 
-static void near(const struct model_builder *b, const float *x, int count, const float *want)
-{
-    struct graph g;
-    struct error e;
-    const void *inputs[] = {x};
-    void *outputs[1];
-    model_build(b, &g);
-    if (interpret(&g, inputs, outputs, &e))
-        fail_msg("%s", e.text);
-    assert_int_equal(shape_elements(&g.values[g.outputs[0]].shape), count);
-    for (int i = 0; i < count; i++)
-        if (!(fabsf(((float *)outputs[0])[i] - want[i]) <= 1e-4f))
-            fail_msg("element %d is %g, not %g", i, (double)((float *)outputs[0])[i],
-                     (double)want[i]);
-    free(outputs[0]);
-    graph_release(&g);
-}
-
 /* The inverse gives back what was transformed, along an axis that is not the last. */
 static void test_there_and_back(void **state)
 {
     (void)state;
     float x[LENGTH * 4];
     struct model_builder *b = model_new(20);
-    const int64_t axis = 0;
     samples(x, LENGTH * 4);
     model_input(b, "x", DTYPE_F32, 3, LENGTH, 2, 2);
-    model_constant(b, "axis", DTYPE_I64, &(struct shape){0}, &axis);
+    model_long(b, "axis", 0);
     model_node(b, "DFT", "x - axis", "t");
     model_node(b, "DFT", "t - axis", "y");
     model_int(b, "inverse", 1);
     model_output(b, "y");
-    near(b, x, LENGTH * 4, x);
-    model_free(b);
+    model_near(b, x, LENGTH * 4, x, 1e-4f);
 }
 
 /* One side of a padded transform is the first half of the whole; frames are transforms. */
@@ -59,26 +39,15 @@ static void test_frames(void **state)
     model_longs(b, "size", 1, FRAME);
     model_node(b, "HannWindow", "size", "window");
     model_node(b, "STFT", "x step window", "y");
-    for (int i = 0; i < FRAMES; i++) {
-        char name[16];
-        snprintf(name, sizeof name, "from%d", i);
-        model_longs(b, name, 1, i * STEP);
-        snprintf(name, sizeof name, "to%d", i);
-        model_longs(b, name, 1, i * STEP + FRAME);
-    }
     model_longs(b, "one", 1, 1);
     model_longs(b, "shape", 3, 1, FRAME, 1);
-    static const char *const slices[] = {"x from0 to0 one", "x from1 to1 one", "x from2 to2 one"};
-    static const char *const frames[] = {"f0", "f1", "f2"}, *const parts[] = {"p0", "p1", "p2"},
-                      *const turned[] = {"t0", "t1", "t2"}, *const made[] = {"d0", "d1", "d2"};
     for (int i = 0; i < FRAMES; i++) {
-        char both[32];
-        model_node(b, "Slice", slices[i], frames[i]);
-        snprintf(both, sizeof both, "%s window", frames[i]);
-        model_node(b, "Mul", both, parts[i]);
-        snprintf(both, sizeof both, "%s shape", parts[i]);
-        model_node(b, "Reshape", both, turned[i]);
-        model_node(b, "DFT", turned[i], made[i]);
+        model_longs(b, model_text(b, "from%d", i), 1, i * STEP);
+        model_longs(b, model_text(b, "to%d", i), 1, i * STEP + FRAME);
+        model_node(b, "Slice", model_text(b, "x from%d to%d one", i, i), model_text(b, "f%d", i));
+        model_node(b, "Mul", model_text(b, "f%d window", i), model_text(b, "p%d", i));
+        model_node(b, "Reshape", model_text(b, "p%d shape", i), model_text(b, "t%d", i));
+        model_node(b, "DFT", model_text(b, "t%d", i), model_text(b, "d%d", i));
         model_int(b, "onesided", 1);
     }
     model_node(b, "Concat", "d0 d1 d2", "all");
@@ -87,17 +56,14 @@ static void test_frames(void **state)
     model_node(b, "Reshape", "all like", "want");
     model_node(b, "Sub", "y want", "difference");
     model_output(b, "difference");
-    near(b, x, FRAMES * BINS * 2, zeros);
-    model_free(b);
+    model_near(b, x, FRAMES * BINS * 2, zeros, 1e-4f);
 }
 
 static void test_bad_lengths(void **state)
 {
     (void)state;
-    struct model_builder *b = model_new(17);
-    model_input(b, "x", DTYPE_F32, 3, 1, 8, 1);
-    model_longs(b, "n", 1, 1 << 30);
-    int64_t *n = (int64_t *)b->initializers[0].tensor.data;
+    struct model_builder *b = model_x(17, 3, 1, 8, 1);
+    int64_t *n = model_longs(b, "n", 1, 1 << 30);
     model_node(b, "DFT", "x n", "y");
     model_output(b, "y");
     model_refused(b, ERROR_UNSUPPORTED, "takes too much memory or time");
@@ -113,27 +79,24 @@ static void test_bad_lengths(void **state)
     model_int(b, "onesided", 1);
     model_refused(b, ERROR_UNSUPPORTED, "an inverse transform of one side");
     b->nodes[0].attribute_count = 0;
-    *n = 0;
     b->nodes[0].op_type = "STFT";
+    *n = 0;
     model_refused(b, ERROR_FORMAT, "frames of 8 samples every");
     *n = 9;
-    b->nodes[0].inputs = model_names(b, "x n - n", &b->nodes[0].input_count);
+    model_reads(b, "y", "x n - n");
     model_refused(b, ERROR_FORMAT, "frames of 9 samples every 9 of a signal of 8");
     *n = -1;
-    b->nodes[0].op_type = "HannWindow";
-    b->nodes[0].inputs = model_names(b, "n", &b->nodes[0].input_count);
+    model_reads(b, "y", "n")->op_type = "HannWindow";
     model_refused(b, ERROR_FORMAT, "a window of size -1");
     *n = INT64_MAX;
     model_refused(b, ERROR_MEMORY, "memory limit");
-    model_free(b);
 }
 
 /* ---- RoiAlign ---- */
 
 static struct model_builder *roi_model(const float roi[4], int64_t image)
 {
-    struct model_builder *b = model_new(16);
-    model_input(b, "x", DTYPE_F32, 4, 1, 1, 2, 2);
+    struct model_builder *b = model_x(16, 4, 1, 1, 2, 2);
     model_constant(b, "roi", DTYPE_F32, &(struct shape){2, {1, 4}}, roi);
     model_constant(b, "image", DTYPE_I64, &(struct shape){1, {1}}, &image);
     model_node(b, "RoiAlign", "x roi image", "y");
@@ -144,16 +107,7 @@ static struct model_builder *roi_model(const float roi[4], int64_t image)
 static void roi_refused(const float roi[4], int64_t image, const char *text)
 {
     const float x[4] = {1, 2, 3, 4};
-    struct model_builder *b = roi_model(roi, image);
-    struct graph g;
-    struct error e = {0};
-    const void *inputs[] = {x};
-    void *outputs[1];
-    model_build(b, &g);
-    assert_int_equal(interpret(&g, inputs, outputs, &e), ERROR_FORMAT);
-    assert_non_null(strstr(e.text, text));
-    graph_release(&g);
-    model_free(b);
+    model_run_refused(roi_model(roi, image), x, ERROR_FORMAT, text);
 }
 
 static void test_regions(void **state)
@@ -167,10 +121,8 @@ static void test_regions(void **state)
     b->nodes[0].attribute_count = 0;
     model_int(b, "output_height", INT64_MAX);
     model_refused(b, ERROR_FORMAT, "outputs of 9223372036854775807x1");
-    model_free(b);
     b = roi_model((const float[]){NAN, 0, 2, 2}, 0);
     model_gives(b, x, 1, (const float[]){0});
-    model_free(b);
     roi_refused((const float[]){0, 0, 2, 2}, 1, "region 0 is of image 1; there are 1");
     roi_refused((const float[]){0, 0, 2, 2}, -1, "region 0 is of image -1");
     roi_refused((const float[]){0, 0, 2, 1e9f}, 0, "more than 1024 times as large");
@@ -184,5 +136,5 @@ static const struct CMUnitTest tests[] = {
 
 int main(void)
 {
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, models_free);
 }

@@ -72,9 +72,9 @@ static void test_resnet50(void **state)
     assert_int_equal(count_fused(g, "Conv+BatchNormalization"), 4);
     assert_int_equal(count_fused(g, "Conv+BatchNormalization+Add+Relu"), 16);
     assert_int_equal(count_fused(g, "Gemm"), 1);
-    assert_int_equal(model_count(g, "", "MaxPool"), 1);
-    assert_int_equal(model_count(g, "", "GlobalAveragePool"), 1);
-    assert_int_equal(model_count(g, "", "Flatten"), 1);
+    assert_int_equal(graph_count(g, "", "MaxPool"), 1);
+    assert_int_equal(graph_count(g, "", "GlobalAveragePool"), 1);
+    assert_int_equal(graph_count(g, "", "Flatten"), 1);
     assert_int_equal(g->node_count, 57);
     zoo_end(&z);
 }
@@ -100,7 +100,7 @@ static void test_mobilenet_v2(void **state)
     free(inputs[0]);
     free(x[0]);
     free(y[0]);
-    model_free(b);
+    models_free(NULL);
     zoo_end(&z);
 }
 
@@ -116,7 +116,7 @@ static void test_bert_base(void **state)
     assert_int_equal(count_fused(g, "MatMul+Add+Gelu"), 12);
     assert_int_equal(count_fused(g, "Gemm+Tanh"), 1);
     assert_int_equal(count_fused(g, "LayerNorm"), 25);
-    assert_int_equal(model_count(g, "", "Gather"), 3);
+    assert_int_equal(graph_count(g, "", "Gather"), 3);
     assert_int_equal(g->node_count, 12 + 49 + 25 + 3 + 6); /* and the mask's 4, and 2 Adds */
     zoo_end(&z);
 }
