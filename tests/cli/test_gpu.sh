@@ -29,6 +29,7 @@ expect 0 env BUILD="$build" LD_LIBRARY_PATH="$dir/two" FAKE_NVML_COUNT=0 $check
 in_out "skipped: the NVIDIA driver sees no GPU"
 expect 0 env BUILD="$build" LD_LIBRARY_PATH="$dir/two" $check
 in_out "skipped: no ONNX Runtime for GPUs"
+in_out "skipped: no PyTorch for CUDA"
 
 # The run: y = x + x, as the stub of ONNX Runtime computes.
 python3 - "$dir/twice.onnx" <<'PY'
@@ -61,7 +62,7 @@ json "$dir/a.json" '[.cells[] | {(.runtime.name): [.device_memory_peak_bytes, .g
     | .onnxruntime == [734003200, "the load of a GPU is not measured by this version"]
     and .builtin == [null, "the runtime reports no accelerator to measure"]'
 grep -q ',734003200,,' "$dir/a.csv" || fail "CSV: $(cat "$dir/a.csv")"
-expect 0 $check --verify "$dir/a.json" cuda
+expect 0 $check --verify "$dir/a.json" onnxruntime cuda
 in_out "700 MiB on the device"
 
 run unknown --json "$dir/u.json" --csv "$dir/u.csv" >"$dir/out" 2>"$dir/err" || [ $? -eq 3 ] || fail "the run"
@@ -74,7 +75,7 @@ grep -q 'does not tell the memory' "$dir/u.csv" || fail "CSV: $(cat "$dir/u.csv"
 # A result that is wrong in one place is refused for that.
 refuse() { # MESSAGE FILTER
     jq "(.cells[] | select(.runtime.name == \"onnxruntime\")) |= ($2)" "$dir/a.json" >"$dir/bad.json"
-    expect 1 $check --verify "$dir/bad.json" cuda
+    expect 1 $check --verify "$dir/bad.json" onnxruntime cuda
     in_err "$1"
 }
 refuse "it ran elsewhere" '.provider = "cpu"'
@@ -87,4 +88,15 @@ refuse "outputs differ" '.agreement.ok = false'
 refuse "by more than 1e-3" '.agreement.max_rel_error = 0.002'
 refuse "memory is not known" '.device_memory_peak_bytes = null'
 refuse "a row failed" '.error = {"text": "x"}'
-expect 1 $check --verify "$dir/a.json" tensorrt
+expect 1 $check --verify "$dir/a.json" onnxruntime tensorrt
+
+# PyTorch has no nodes of its own to place.
+jq '(.cells[] | select(.runtime.name == "onnxruntime")) |= (.runtime.name = "pytorch" | del(.settings.nodes))' \
+    "$dir/a.json" >"$dir/pytorch.json"
+expect 0 $check --verify "$dir/pytorch.json" pytorch cuda
+in_out "pytorch , cuda: "
+jq '.cells[].settings.tf32 = "on"' "$dir/pytorch.json" >"$dir/bad.json"
+expect 1 $check --verify "$dir/bad.json" pytorch cuda
+in_err "TF32 is not off"
+expect 1 $check --verify "$dir/a.json" pytorch cuda
+in_err "not one row of it"
