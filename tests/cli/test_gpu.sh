@@ -91,10 +91,10 @@ refuse "a row failed" '.error = {"text": "x"}'
 expect 1 $check --verify "$dir/a.json" onnxruntime tensorrt
 
 # PyTorch has no nodes of its own to place.
-jq '(.cells[] | select(.runtime.name == "onnxruntime")) |= (.runtime.name = "pytorch" | del(.settings.nodes))' \
+jq '(.cells[] | select(.runtime.name == "onnxruntime")) |= (.runtime.name = "pytorch" | .runtime.variant = "eager" | del(.settings.nodes))' \
     "$dir/a.json" >"$dir/pytorch.json"
 expect 0 $check --verify "$dir/pytorch.json" pytorch cuda
-in_out "pytorch , cuda: "
+in_out "pytorch eager, cuda: "
 jq '.cells[].settings.tf32 = "on"' "$dir/pytorch.json" >"$dir/bad.json"
 expect 1 $check --verify "$dir/bad.json" pytorch cuda
 in_err "TF32 is not off"
