@@ -9,6 +9,7 @@
 #include "cmd/progress.h"
 #include "model/zoo.h"
 #include "runtime/folder.h"
+#include "runtime/pt_package.h"
 #include "runtime/python.h"
 #include "runtime/scripts.h"
 #include "worker/worker.h"
@@ -325,7 +326,10 @@ static int make(struct conversion *c, struct error *e)
     begun_ns = drawn_ns = clock_monotonic_ns();
     snprintf(step, sizeof step, "starting PyTorch %s", c->pytorch->version);
     draw(1);
+    const char *format = c->model.format;
     int result = hash_source(c, e);
+    if (!result && (!strcmp(format, "exported") || !strcmp(format, "torchscript")))
+        result = pt_package_verify(c->model.path, e);
     if (result)
         return result;
     json_t *request = make_request(c);

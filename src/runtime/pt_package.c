@@ -1,6 +1,7 @@
 #include "runtime/pt_package.h"
 
 #include "base/text.h"
+#include "runtime/pt_pickle.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -74,7 +75,7 @@ static int find_root(struct pt_package *p, struct error *e)
 
 static zip_int64_t find(const struct pt_package *p, const char *name)
 {
-    char full[sizeof p->root + 32];
+    char full[sizeof p->root + 128];
     snprintf(full, sizeof full, "%s%s", p->root, name);
     return zip_name_locate(p->archive, full, 0);
 }
@@ -254,6 +255,62 @@ static int verify_member(const struct pt_package *p, int64_t index, struct claim
     return read_member(p, index, &st, take_nothing, NULL, e);
 }
 
+/* A pickle, and the folder beside it that its storages are in. */
+struct pickle {
+    const struct pt_package *package;
+    const char *name, *folder;
+};
+
+/* What is not there at all, PyTorch says itself. */
+static int check_claim(void *target, const char *key, uint64_t bytes, struct error *e)
+{
+    const struct pickle *pickle = target;
+    char name[128];
+    zip_stat_t st;
+    snprintf(name, sizeof name, "%s%s", pickle->folder, key);
+    zip_int64_t index = find(pickle->package, name);
+    int code = index < 0 ? 0 : inspect(pickle->package, index, &st, e);
+    if (code || index < 0 || st.size >= bytes)
+        return code;
+    return error_set(e, ERROR_FORMAT, "member '%.100s' has %llu bytes, by %s it has %llu", st.name,
+                     (unsigned long long)st.size, pickle->name, (unsigned long long)bytes);
+}
+
+static int read_pickle(struct pickle *pickle, int64_t index, struct error *e)
+{
+    zip_stat_t st;
+    struct text text = {0};
+    int code = inspect(pickle->package, index, &st, e);
+    if (code)
+        return code;
+    text.bytes = malloc((size_t)st.size + 1); /* which no claim beyond the file has come to */
+    code = text.bytes ? read_member(pickle->package, index, &st, take_text, &text, e)
+                      : error_memory(e);
+    if (!code) {
+        code = pt_pickle_claims((const unsigned char *)text.bytes, text.size, check_claim, pickle, e);
+        if (code)
+            error_context(e, "%s", pickle->name);
+    }
+    free(text.bytes);
+    return code;
+}
+
+/* Those of TorchScript, in a container whose members were verified. What Python reads is checked
+ * in Python (pytorch_module.py). */
+static int verify_pickles(struct pt_package *p, struct error *e)
+{
+    struct pickle pickles[] = {{p, "data.pkl", "data/"}, {p, "constants.pkl", "constants/"}};
+    struct error ignored;
+    int code = 0;
+    if (find_root(p, &ignored)) /* of another kind */
+        return 0;
+    for (size_t i = 0; !code && i < sizeof pickles / sizeof *pickles; i++) {
+        zip_int64_t index = find(p, pickles[i].name);
+        code = index < 0 ? 0 : read_pickle(&pickles[i], index, e);
+    }
+    return code;
+}
+
 int pt_package_verify(const char *path, struct error *e)
 {
     struct pt_package p = {0};
@@ -264,6 +321,8 @@ int pt_package_verify(const char *path, struct error *e)
         code = bad("it has more than a million members", e);
     for (zip_int64_t i = 0; !code && i < count; i++)
         code = verify_member(&p, i, &claims, e);
+    if (!code)
+        code = verify_pickles(&p, e);
     pt_package_close(&p);
     return code ? error_context(e, "model '%.200s'", path) : 0;
 }

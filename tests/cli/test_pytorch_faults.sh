@@ -139,12 +139,32 @@ again("bomb.pt", lambda name, data: bytes(300 << 20) if name == "data/0" else da
 again("codeless.pt", lambda name, data: data if not name.endswith("Plain.py") and
       "__torch__" not in name else b"def forward(self")
 again("weightless.pt", lambda name, data: None if name.startswith("data/") else data)
+again("short.pt", lambda name, data: data[:100] if name == "data/0" else data)
+again("long.pt", lambda name, data: data + bytes(100) if name == "data/0" else data)
+again("beyond.pt", lambda name, data: data.replace(b"K\10K\10t", b"K\10K\11t")
+      if name == "data.pkl" else data)
 again("pickle.pt", lambda name, data: data[:len(data) // 2] if name == "data.pkl" else data)
 whole = open("plain.pt", "rb").read()
 open("cut.pt", "wb").write(whole[:len(whole) // 2])
 weights = whole.index(b"data/0") + 200
 open("flipped.pt", "wb").write(whole[:weights] + bytes([whole[weights] ^ 255]) + whole[weights + 1:])
 torch.save(torch.nn.Linear(8, 8), "pickled.pt")
+
+def shorter(path, changes):
+    """A container with shorter members, also in a container that is a member."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(made, "w") as new:
+        for entry in old.infolist():
+            data = old.read(entry)
+            if entry.filename.endswith(".pt") and data[:2] == b"PK":
+                data = shorter(io.BytesIO(data), changes)
+            change = next((n for end, n in changes.items() if entry.filename.endswith(end)), None)
+            new.writestr(entry.filename, data[:change])
+    return made.getvalue()
+
+torch.export.save(torch.export.export(Plain(), (torch.ones(4, 8),)), "plain.pt2")
+open("short.pt2", "wb").write(shorter("plain.pt2", {"/data/0": 100}))
+open("light.pt2", "wb").write(shorter("plain.pt2", {"/weight_0": 100}))
 with zipfile.ZipFile("bomb.pt2", "w", zipfile.ZIP_DEFLATED) as new:
     new.writestr("bomb/archive_format", "pt2")
     new.writestr("bomb/models/model.json", bytes(300 << 20))
@@ -170,11 +190,23 @@ refused counts.pt 3 "input 'n' of its forward is no tensor but int"
 refused oncuda.pt 3 "cuda" "hint: the model's own code names the device cuda"
 refused bomb.pt 3 "claims 314572800 bytes"
 refused codeless.pt 3 "cannot load"
+refused short.pt 3 "member 'plain/data/0' has 100 bytes, by data.pkl it has 256"
+refused beyond.pt 3 "a tensor reaches beyond its storage of 256 bytes"
 refused weightless.pt 3 "cannot load"
-refused pickle.pt 3 "cannot load"
+refused pickle.pt 3 "data.pkl" "not a pickle"
+expect 0 script long.pt # as padding is
 refused cut.pt 1 "is no file that PyTorch writes"
 refused flipped.pt 3 "CRC"
 refused pickled.pt 1 "holds pickled weights or a pickled module"
 expect 3 run bomb.pt2 -r pytorch:eager
 in_err "claims 314572800 bytes"
+expect 0 run plain.pt2 -r pytorch:eager
+expect 3 run short.pt2 -r pytorch:eager
+in_err "short.pt2': record 'data/0' has 100 bytes, by its pickle it has 128"
+expect 3 run light.pt2 -r pytorch:eager
+in_err "light.pt2' as an exported program"
+for file in short.pt short.pt2; do
+    expect 1 "$wattle" convert "$file" -o out.onnx --shape x=float32:4x8
+    in_err "has 100 bytes, by"
+done
 nothing_runs

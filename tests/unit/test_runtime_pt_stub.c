@@ -797,6 +797,32 @@ static void whole_containers(void **context)
     free(command);
 }
 
+/* PyTorch would read beyond a member that is shorter than the pickle beside it says. */
+static void members_too_short(void **context)
+{
+    (void)context;
+    static const unsigned char pickle[] = "(X\7\0\0\0storagectorch\nFloatStorage\nX\1\0\0\0"
+                                          "0X\3\0\0\0cpuK\2tQ.";
+    char file[192];
+    snprintf(file, sizeof file, "%s/pickle", pt_folder);
+    struct pt_member members[] = {{"p/data.pkl", NULL, file}, {"p/data/0", "weights!", NULL},
+                                  {NULL, NULL, NULL}};
+    spill(file, pickle, sizeof pickle - 1);
+    assert_int_equal(pt_write(pt_path, members), 0);
+    verify_is(0, "");
+    members[1].text = "weights";
+    assert_int_equal(pt_write(pt_path, members), 0);
+    verify_is(ERROR_FORMAT, "member 'p/data/0' has 7 bytes, by data.pkl it has 8");
+    members[0].name = "p/constants.pkl";
+    members[1].name = "p/constants/0";
+    assert_int_equal(pt_write(pt_path, members), 0);
+    verify_is(ERROR_FORMAT, "member 'p/constants/0' has 7 bytes, by constants.pkl it has 8");
+    spill(file, pickle, sizeof pickle - 2);
+    members[1].text = "weights!";
+    assert_int_equal(pt_write(pt_path, members), 0);
+    verify_is(ERROR_FORMAT, "constants.pkl: not a pickle of TorchScript's: it is cut");
+}
+
 static void weights_apart(void **context)
 {
     (void)context;
@@ -1031,7 +1057,7 @@ static void put_shim(const char *library, const char *more)
 static void write_script(const char *description)
 {
     const struct pt_member members[] = {
-        {"p/data.pkl", "x", NULL},
+        {"p/data.pkl", "N.", NULL},
         {description ? "p/extra/wattle.json" : NULL, description, NULL},
         {NULL, NULL, NULL},
     };
@@ -1186,6 +1212,7 @@ int main(void)
         cmocka_unit_test(sizes_that_lie),
         cmocka_unit_test(compressed_or_encrypted),
         cmocka_unit_test(whole_containers),
+        cmocka_unit_test(members_too_short),
         cmocka_unit_test(weights_apart),
         cmocka_unit_test(program_without_functions),
         cmocka_unit_test(code_is_followed),

@@ -414,7 +414,9 @@ def placeholder_shapes(program: Any) -> list[list]:
 def exported_is_free(path: str) -> bool:
     """Whether an exported program takes any batch."""
     import torch
+    from pytorch_module import guard_storages
 
+    guard_storages()
     try:
         sizes = placeholder_shapes(torch.export.load(path))
     except Exception: # which build() tells

@@ -350,10 +350,32 @@ def convert_onnx(path: str) -> tuple[nn.Module, str]:
 # --- exported programs -------------------------------------------------------------------------
 
 
+def guard_storages() -> None:
+    """PyTorch makes a storage as long as a pickle says it is, of a record of any length: what lies
+    beyond is other memory."""
+    reader = torch._C.PyTorchFileReader
+    if getattr(reader, "wattle_guards", False):
+        return
+    take = reader.get_storage_from_record
+
+    def checked(self: Any, name: str, count: int, kind: Any) -> Any:
+        wanted = count * (kind.itemsize if isinstance(kind, torch.dtype) else 1)
+        size = len(self.get_record(name))
+        if size < wanted:
+            raise Refused("format", f"record '{name}' has {size} bytes, by its pickle it has "
+                                    f"{wanted}")
+        return take(self, name, count, kind)
+
+    reader.get_storage_from_record, reader.wattle_guards = checked, True
+
+
 def build_exported(request: dict) -> Built:
     path, notes = request["model"], {"wattle.json": ""}
+    guard_storages()
     try:
         program = torch.export.load(path, extra_files=notes)
+    except Refused as error:
+        raise Refused(error.code, f"model '{path}': {error}") from error
     except Exception as error:
         raise Refused("format", f"cannot read '{path}' as an exported program: "
                                 f"{first_line(error)}") from error
