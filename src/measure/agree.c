@@ -150,7 +150,7 @@ void measure_difference(const struct tensor *reference, const struct tensor *x, 
 size_t measure_not_finite(const struct tensor *x)
 {
     size_t n = (size_t)shape_elements(&x->shape), count = 0;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; is_float(x->type) && i < n; i++)
         count += !isfinite(element(x, i));
     return count;
 }

@@ -342,7 +342,7 @@ static int run_block(struct session *s, const struct cell *c, const struct measu
     if (!result)
         result = window(s, r, e);
     if (!result && r->number <= 1)
-        note_repeat(s, r);
+        note_outputs(s, r);
     return result;
 }
 

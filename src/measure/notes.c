@@ -30,13 +30,35 @@ static void tell_difference(const struct agreement *a, struct record *r)
     add(r, text);
 }
 
-void note_repeat(struct session *s, struct record *r)
+/* NaN agrees with NaN, so no comparison tells of it. */
+static void tell_nothing_finite(const struct measure_outputs *x, struct record *r)
+{
+    char text[TEXT_MAX], more[40] = "";
+    const char *name = NULL;
+    size_t count = 0;
+    for (size_t i = 0; i < x->count; i++) {
+        size_t elements = (size_t)shape_elements(&x->outputs[i].tensor.shape);
+        if (!elements || measure_not_finite(&x->outputs[i].tensor) < elements)
+            continue;
+        name = name ? name : x->outputs[i].name;
+        count++;
+    }
+    if (count > 1)
+        snprintf(more, sizeof more, ", and of %zu more,", count - 1);
+    snprintf(text, sizeof text, "outputs of '%.100s'%s hold no finite number: what is computed is NaN "
+             "or infinite throughout", name ? name : "", more);
+    if (name)
+        add(r, text);
+}
+
+void note_outputs(struct session *s, struct record *r)
 {
     struct measure_outputs once = {0}, again = {0};
     struct agreement agreement;
     struct error ignored;
-    if (!session_outputs(s, OUTPUTS_MAX_BYTES, &once, &ignored) &&
-        !session_outputs(s, OUTPUTS_MAX_BYTES, &again, &ignored)) {
+    if (!session_outputs(s, OUTPUTS_MAX_BYTES, &once, &ignored))
+        tell_nothing_finite(&once, r);
+    if (once.count && !session_outputs(s, OUTPUTS_MAX_BYTES, &again, &ignored)) {
         measure_agree(&once, &again, MEASURE_TOLERANCE, &agreement);
         if (!agreement.ok)
             tell_difference(&agreement, r);

@@ -7,9 +7,10 @@
 #include "measure/session.h"
 
 /* Infers twice on the same inputs: where only one row is measured, nothing else would tell of a
- * model that draws lots (dropout that is left on, a sampler). For after the window; whatever goes
- * wrong now is none of the block's business. */
-void note_repeat(struct session *s, struct record *r);
+ * model that draws lots (dropout that is left on, a sampler); nor, with all rows alike, of outputs
+ * without a finite number. For after the window; whatever goes wrong now is none of the block's
+ * business. */
+void note_outputs(struct session *s, struct record *r);
 
 /* Memory that the worker's process holds; 0 when unknown. */
 uint64_t note_memory(const struct worker *w);

@@ -24,6 +24,8 @@ save("f64.npy", (2, 2), [1, 2, 3, 4], "f8", "d")
 save("big.npy", (2, 2), [1, 2, 3, 4], order=">")
 save("columns.npy", (2, 2), [1, 2, 3, 4], fortran=True)
 save("flat.npy", (4,), [1, 2, 3, 4])
+save("nan.npy", (2, 2), [float("nan"), float("inf"), float("nan"), float("-inf")])
+save("one.npy", (2, 2), [float("nan"), 2, float("nan"), float("-inf")])
 save("three.npy", (2, 3), [1, 2, 3, 4, 5, 6])
 for name, kind in ("in.npz", zipfile.ZIP_DEFLATED), ("out.npz", zipfile.ZIP_STORED):
     with zipfile.ZipFile(name, "w", kind) as z:
@@ -50,6 +52,13 @@ in_out "no output matches the expected 'z'"
 mkdir named && cp x.npy named/x.npy
 expect 0 run -b 2 --input named --expect y.npy --provider cpu,reference --json two.json
 json two.json '[.cells[].agreement.ok] == [true, true]'
+# NaN and infinity agree with the same, so that nothing but a note tells of them.
+expect 0 run -b 2 --input nan.npy --provider cpu,reference --json nan.json
+json nan.json '[.cells[] | .agreement.ok != false and
+    any(.reasons[]; startswith("outputs of '"'y'"' hold no finite number"))] | all'
+in_out "hold no finite number"
+expect 0 run -b 2 --input one.npy --json one.json
+json one.json '.cells[0].reasons | any(test("finite")) | not'
 "$here/validate_json.py" "$root/docs/wattle-1.schema.json" "$dir"/*.json >"$dir/out" 2>"$dir/err" ||
     [ $? -eq 77 ] || fail "not wattle/1"
 

@@ -88,6 +88,7 @@ static void integers_must_be_equal(void **state)
     struct measure_output x = {"ids", {DTYPE_I64, {1, {2}}, a}}, y = {"ids", {DTYPE_I64, {1, {2}}, b}};
     assert_int_equal(agree(x, x).ok, 1);
     assert_int_equal(agree(x, y).ok, 0);
+    assert_int_equal(measure_not_finite(&x.tensor), 0);
 }
 
 static void shapes_types_and_counts_must_match(void **state)
