@@ -70,17 +70,34 @@ static const char *advice_for(enum error_code code)
     }
 }
 
+/* The rule at hand is not what is wrong with a program that ends before it has answered anything.
+ * Statuses 126 and 127 are the shell's. */
+static const char *advice_after(const struct check *c, const struct error *e, const char *advice)
+{
+    int is_end = e->code == ERROR_CRASH && !c->w->kill_reason[0];
+    if (!is_end || c->answered)
+        return advice;
+    if (c->w->exit.status == 127)
+        return "there is no such program: give its path as you would type it in this folder";
+    if (c->w->exit.status == 126)
+        return "the program cannot be started: is it executable, and for this machine?";
+    return "it ended before it answered anything: see what its log says, or run it by itself; it is "
+           "to read commands from descriptor 3 until \"quit\" or their end";
+}
+
 json_t *check_ask(struct check *c, const char *rule, json_t *command, uint64_t extra_ns)
 {
     struct error e = {0};
     json_t *reply;
-    if (!worker_call(c->w, command, timeout_ns(c) + extra_ns, &reply, &e))
+    int failed = worker_call(c->w, command, timeout_ns(c) + extra_ns, &reply, &e);
+    c->answered |= !c->w->exit.ended;
+    if (!failed)
         return reply;
     if (stops(c, &e))
         return NULL;
     if (c->w->exit.ended)
         check_say(c, CHECK_WRONG, "%s: expected \"ok\":true; came: %s; %s", rule, e.text,
-                  advice_for(e.code));
+                  advice_after(c, &e, advice_for(e.code)));
     else
         check_say(c, CHECK_WRONG, "%s: expected \"ok\":true; it refused (%s): %s%s%s", rule,
                   error_code_name(e.code), e.text, e.hint[0] ? "; " : "", e.hint);
@@ -93,11 +110,13 @@ int check_refused(struct check *c, const char *rule, json_t *command, const char
     struct error e = {0};
     json_t *reply = NULL;
     int failed = worker_call(c->w, command, timeout_ns(c), &reply, &e);
+    c->answered |= !c->w->exit.ended;
     json_decref(reply);
     if (failed && stops(c, &e))
         return 0;
     if (c->w->exit.ended) {
-        check_say(c, CHECK_WRONG, "%s: expected \"ok\":false; came: %s; %s", rule, e.text, advice);
+        check_say(c, CHECK_WRONG, "%s: expected \"ok\":false; came: %s; %s", rule, e.text,
+                  advice_after(c, &e, advice));
         return 0;
     }
     if (failed && code && strcmp(code, error_code_name(e.code)) != 0)
@@ -130,6 +149,7 @@ json_t *check_window(const char *op, uint64_t min_runs, uint64_t min_ns, uint64_
 static int begin(struct check *c, uint64_t ring_capacity, struct error *e)
 {
     struct worker_spec spec = {.argv = c->options->argv, .ring_capacity = ring_capacity};
+    c->answered = 0;
     return worker_start(&spec, &c->w, e);
 }
 

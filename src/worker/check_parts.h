@@ -29,6 +29,7 @@ struct check {
     size_t input_count, output_count;
     size_t set_bytes;
     int quiet;              /* what holds was told already */
+    int answered;           /* this worker has, to anything */
     struct error stop;      /* an interrupt or no memory: ends the whole check */
 };
 

@@ -105,13 +105,21 @@ broken "$first" 'printf "{\"ok\":true,\"first_ns\":1,\"x\":\"\377\"}\n" >&4' -- 
 broken "$first" 'printf "\0\0\n" >&4' -- 'not JSON ('
 broken "$first" 'exec 4>&-; sleep 60' -- 'it closed its reply pipe'
 broken "$first" 'printf "{\"ok\":true" >&4; exit 0' -- "during 'first': exit status 0"
+! grep -q 'before it answered' out || fail "it has answered"
 broken '"ok":true,"protocol":1' '"ok":true,"protocol":1e0' -- 'lacks "protocol":1'
 broken '\"runs\":$runs,\"wall_ns\"' '\"runs\":-1,\"wall_ns\"' -- 'latencies_ns is not an array'
 broken "$first" ':' -- "did not answer 'first' within 1 s"
 broken "$first" 'echo oh dear >&2; kill -9 $$' -- 'signal 9' 'oh dear'
 broken 'infer || return 1' 'false || return 1' -- 'it refused (io): gzip failed'
-wrong 'sh -c "exit 5"' 'exit status 5'
-wrong "$dir/none" 'exit status 127' 'none'
+# Programs that do not start, or end at once: what is wrong is no rule of the protocol.
+wrong 'sh -c "exit 5"' 'exit status 5' 'it ended before it answered anything'
+wrong 'sh -c "echo no licence; exit 5"' 'its log ends: no licence; it ended before it answered'
+wrong 'kill -9 $$; sleep 1' 'signal 9' 'it ended before it answered anything'
+wrong "$dir/none" 'exit status 127' 'none' 'there is no such program'
+wrong 'nosuchprogram --x' 'there is no such program'
+echo text >text
+wrong ./text 'exit status 126' 'is it executable'
+! grep -q 'compare "protocol"' out || fail "advice about a protocol it never spoke"
 wrong 'cat /dev/zero' 'expected'
 no_worker() {
     for p in /proc/[0-9]*/environ; do
