@@ -75,11 +75,39 @@ static int open_directly(struct file_atomic *f, const char *path, mode_t mode, s
     return error_errno(e, saved, "cannot write '%s'", path);
 }
 
+static void folder_of(const char *path, char folder[PATH_MAX])
+{
+    snprintf(folder, PATH_MAX, "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        slash[slash == folder] = '\0';
+    else
+        snprintf(folder, PATH_MAX, ".");
+}
+
+/* Not every file system has them, nor is every /proc there, which they are named by in the end. */
+static int open_nameless(struct file_atomic *f)
+{
+    char folder[PATH_MAX];
+    folder_of(f->path, folder);
+    int fd = access("/proc/self/fd", X_OK)
+                 ? -1 : open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+    if (fd < 0)
+        return -1;
+    f->stream = fdopen(fd, "wb");
+    f->nameless = f->stream != NULL;
+    if (!f->stream)
+        close(fd);
+    return f->stream ? 0 : -1;
+}
+
 static int open_temporary(struct file_atomic *f, const char *path, struct error *e)
 {
     if ((size_t)snprintf(f->temporary, sizeof f->temporary, "%s.XXXXXX", f->path) >=
         sizeof f->temporary)
         return error_set(e, ERROR_USAGE, "path '%.60s...' is too long", path);
+    if (!open_nameless(f))
+        return 0;
     int fd = mkostemp(f->temporary, O_CLOEXEC);
     if (fd < 0)
         return error_errno(e, errno, "cannot write '%s'", path);
@@ -99,6 +127,7 @@ int file_atomic_open(struct file_atomic *f, const char *path, struct error *e)
 {
     struct stat st;
     f->stream = NULL;
+    f->nameless = 0;
     f->temporary[0] = '\0';
     if (!*path)
         return error_set(e, ERROR_USAGE, "the path of a file to write is empty");
@@ -117,29 +146,53 @@ int file_atomic_open(struct file_atomic *f, const char *path, struct error *e)
 static void sync_folder_of(const char *path)
 {
     char folder[PATH_MAX];
-    snprintf(folder, sizeof folder, "%s", path);
-    char *slash = strrchr(folder, '/');
-    if (slash)
-        slash[slash == folder] = '\0';
-    int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    folder_of(path, folder);
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0) {
         fsync(fd);
         close(fd);
     }
 }
 
-int file_atomic_commit(struct file_atomic *f, struct error *e)
+/* From here on there is something that a kill would leave. Returns 0 or -1 with errno. */
+static int give_name(struct file_atomic *f)
 {
-    int direct = !f->temporary[0]; /* pipes and most devices know no fsync */
-    int bad = fflush(f->stream) || ferror(f->stream) || (!direct && fsync(fileno(f->stream)));
+    char self[64];
+    size_t tail = strlen(f->temporary) - 6; /* where mkostemp would have put its letters */
+    snprintf(self, sizeof self, "/proc/self/fd/%d", fileno(f->stream));
+    for (uint32_t i = 0; i < 1000; i++) {
+        uint32_t random = (uint32_t)getpid() * 2654435761U + i * 40503U;
+        snprintf(f->temporary + tail, 7, "%06x", random & 0xffffff);
+        if (!linkat(AT_FDCWD, self, AT_FDCWD, f->temporary, AT_SYMLINK_FOLLOW)) {
+            f->nameless = 0;
+            return 0;
+        }
+        if (errno != EEXIST)
+            break;
+    }
+    return -1;
+}
+
+/* Whole and on the disk, but not yet at its place. */
+static int write_out(struct file_atomic *f, int direct)
+{
+    int bad = fflush(f->stream) || ferror(f->stream) || (!direct && fsync(fileno(f->stream))) ||
+              (f->nameless && give_name(f));
     int saved = errno;
     bad |= fclose(f->stream) != 0;
     f->stream = NULL;
-    if (!bad && !direct && rename(f->temporary, f->path)) {
-        bad = 1;
-        saved = errno;
-    }
-    if (bad && !direct)
+    errno = saved;
+    return bad;
+}
+
+int file_atomic_commit(struct file_atomic *f, struct error *e)
+{
+    int direct = !f->temporary[0]; /* pipes and most devices know no fsync */
+    int bad = write_out(f, direct);
+    if (!bad && !direct)
+        bad = rename(f->temporary, f->path);
+    int saved = errno;
+    if (bad && !direct && !f->nameless)
         unlink(f->temporary);
     if (bad)
         return error_errno(e, saved ? saved : EIO, "cannot write '%s'", f->path);
@@ -154,7 +207,7 @@ void file_atomic_abort(struct file_atomic *f)
         return;
     fclose(f->stream);
     f->stream = NULL;
-    if (f->temporary[0])
+    if (f->temporary[0] && !f->nameless)
         unlink(f->temporary);
 }
 

@@ -22,13 +22,15 @@ void file_map_close(struct file_map *map);
  * whether absence is an error. */
 int file_read_text(const char *path, char *text, size_t size);
 
-/* Writing a file that is either whole or not there: opens a temporary file beside path; commit
- * flushes, fsyncs, renames over path and syncs the folder; abort removes it. After either the
- * struct is empty and further aborts do nothing. Of a symbolic link the target is replaced. What
- * cannot be replaced (a device, a pipe that somebody reads) is written as it is. */
+/* Writing a file that is either whole or not there: opens a temporary file beside path, without a
+ * name where the file system has such files, so that nothing is left of it however the process
+ * ends; commit flushes, fsyncs, renames over path and syncs the folder; abort removes it. After
+ * either the struct is empty and further aborts do nothing. Of a symbolic link the target is
+ * replaced. What cannot be replaced (a device, a pipe that somebody reads) is written as it is. */
 struct file_atomic {
     FILE *stream;
     char temporary[PATH_MAX]; /* "": written directly */
+    int nameless;             /* temporary is a name still to be given */
     char path[PATH_MAX];      /* of a link: where it leads */
 };
 int file_atomic_open(struct file_atomic *f, const char *path, struct error *e);

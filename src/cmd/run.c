@@ -27,11 +27,13 @@ static int is_stdout(const struct export *x)
 /* Where the file will be, whatever its name on the command line. */
 static void final_path(const struct export *x, char path[PATH_MAX])
 {
-    const char *opened = x->file.temporary[0] ? x->file.temporary : x->file.path;
-    if (!realpath(opened, path))
-        snprintf(path, PATH_MAX, "%s", opened);
-    if (x->file.temporary[0]) /* the same but for the random letters of the temporary */
-        *strrchr(path, '.') = '\0';
+    const char *given = x->file.path, *slash = strrchr(given, '/');
+    char folder[PATH_MAX], real[PATH_MAX];
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - given) + 1 : 1, slash ? given : ".");
+    if (realpath(given, path)) /* it is there already */
+        return;
+    if (!realpath(folder, real) || file_join(path, real, slash ? slash + 1 : given, NULL))
+        snprintf(path, PATH_MAX, "%s", given);
 }
 
 static int same_file(const struct export *a, const struct export *b)

@@ -26,7 +26,7 @@ for signal in INT HUP; do
     "$wattle" models build bert_base mobilenet_v2 >"$dir/out" 2>"$dir/err" </dev/null &
     pid=$!
     for _ in $(seq 100); do
-        [ -n "$(ls "$WATTLE_HOME/models" 2>/dev/null)" ] && break
+        ls -l "/proc/$pid/fd" 2>/dev/null | grep -qF "$WATTLE_HOME/models/" && break
         sleep 0.02
     done
     kill "-$signal" "$pid"
@@ -49,3 +49,28 @@ wait "$pid"
 code=$?
 [ "$code" -eq 0 ] || fail "exit $code instead of 0 with SIGHUP ignored"
 nothing_runs
+
+# Killed, or interrupted twice, it leaves nothing of the files it was to write, where the file system
+# has files without a name.
+nameless() {
+    python3 -c 'import os, sys; os.open(sys.argv[1], os.O_TMPFILE | os.O_WRONLY)' "$1" 2>/dev/null
+}
+set +m
+if mkdir "$dir/written" && nameless "$dir/written"; then
+    for signals in KILL 'INT INT'; do
+        "${fake[@]}" --duration 20s --json "$dir/written/out.json" --csv "$dir/written/out.csv" \
+            --provider-option hang_at_run=3 --timeout 1h >"$dir/out" 2>"$dir/err" </dev/null &
+        pid=$!
+        for _ in $(seq 100); do
+            grep -q '^block' "$dir/err" && break
+            sleep 0.1
+        done
+        for signal in $signals; do
+            kill "-$signal" "$pid" 2>/dev/null
+            sleep 1.1
+        done
+        wait "$pid" 2>/dev/null
+        [ -z "$(ls "$dir/written" | grep -v '^out\.\(json\|csv\)$')" ] ||
+            fail "$signals: left: $(ls "$dir/written")"
+    done
+fi
