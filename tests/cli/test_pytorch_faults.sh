@@ -56,6 +56,18 @@ json out.json '.cells[0].reasons | any(test("different outputs")) | not'
 echo 'raise ValueError("no weights")' >raises.py
 expect 3 eager raises.py:make
 in_err "raises.py:1: ValueError: no weights"
+# What it prints while the model is read is kept nowhere: it would fill the disk.
+cat >prints.py <<'P'
+import os
+for _ in range(200):
+    os.write(1, bytes(100000)); os.write(2, b"x" * 100000)
+with open(os.environ["WATTLE_HOME"] + "/kept", "a") as file:
+    for folder, _, names in os.walk(os.environ["WATTLE_HOME"] + "/prepared"):
+        print(sum(os.path.getsize(os.path.join(folder, name)) for name in names), file=file)
+from net import draws, example_inputs
+P
+expect 0 eager prints.py:draws
+[ "$(awk '{ n += $1 } END { print n < 1000000 }' "$WATTLE_HOME/kept")" = 1 ] || fail "it is kept: $(cat "$WATTLE_HOME/kept")"
 printf 'while True:\n    try:\n        while True: pass\n    except BaseException: pass\n' >loops.py
 expect 3 eager loops.py:make --timeout 8s # no exception ends it
 in_err "reading the model took longer than 8 s"; in_err "--timeout gives it longer"

@@ -8,7 +8,7 @@ It makes the file and, for who compares, inputs and the outputs that PyTorch gav
 "cases", [{"inputs": FILE.npz, "outputs": FILE.npz, "what", "batch"}].
 
 With "finish" instead, {"output", "notes"}, the notes of the comparison are put into the file.
-Progress goes to stdout, a line a step. What the tools print themselves goes to SCRATCH/log.
+Progress goes to stdout, a line a step. What the tools print themselves goes nowhere.
 """
 from __future__ import annotations
 
@@ -613,7 +613,7 @@ def main() -> int:
         result = finish(request)
     else:
         set_up(request)
-        shown = take_streams(request)
+        shown = take_streams()
         result = work(request, shown)
     try:
         with open(request["result"], "w", encoding="utf-8") as file:

@@ -5,7 +5,7 @@ The request has, beside what pytorch_module.py reads of it: "make", [{"what", "p
 or "module" (a description that build_module takes); "result", the path of what is to be told;
 "scratch", a folder for what is needed on the way; "site", a folder of packages to look in, or "";
 "timeout_s", after which reading the model is ended by SIGALRM, or 0.
-Progress goes to stdout, a line a step. What the tools print themselves goes to SCRATCH/log.
+Progress goes to stdout, a line a step. What the tools print themselves goes nowhere.
 """
 from __future__ import annotations
 
@@ -40,13 +40,14 @@ def set_up(request: dict) -> None:
     sys.path[:0] = [here] + ([request["site"]] if request.get("site") else [])
 
 
-def take_streams(request: dict) -> Any:
-    """What torch and compilers print goes to a log, out of sight; returns the user's stdout."""
+def take_streams() -> Any:
+    """What torch, compilers and code of the model print goes nowhere, as nobody would read it, and a
+    file of it could fill the disk; returns the user's stdout."""
     shown = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
-    log = os.open(os.path.join(request["scratch"], "log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.close(log)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
     return shown
 
 
@@ -334,7 +335,7 @@ def main() -> int:
     with open(sys.argv[1], encoding="utf-8") as file:
         request = json.load(file)
     set_up(request)
-    shown = take_streams(request)
+    shown = take_streams()
     result = work(request, shown)
     with open(request["result"], "w", encoding="utf-8") as file:
         json.dump(result, file, indent=1)
