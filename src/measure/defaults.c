@@ -1,10 +1,11 @@
 #include "base/clock.h"
 #include "measure/inputs.h"
+#include "model/format.h"
 
 #include <stdio.h>
 #include <string.h>
 
-static const char quantised[] = "quantised";
+static const char quantised[] = "quantised", unknown[] = "unknown";
 
 void measure_defaults(struct measure_options *o)
 {
@@ -26,13 +27,15 @@ int measure_check(struct cell *c, const struct measure_options *o, struct error 
     if (result)
         return result;
     c->batch = plan.batch;
-    if (plan.quantised)
-        snprintf(c->precision, sizeof c->precision, "%s", quantised);
+    int has_few_bits = plan.quantised ? 1 : format_is_quantised(c->path, c->format);
+    if (has_few_bits)
+        snprintf(c->precision, sizeof c->precision, "%s", has_few_bits > 0 ? quantised : unknown);
     input_plan_release(&plan);
     return 0;
 }
 
 const char *measure_precision(const struct cell *c)
 {
-    return strcmp(c->precision, quantised) ? c->precision : "f32";
+    int is_the_files = !strcmp(c->precision, quantised) || !strcmp(c->precision, unknown);
+    return is_the_files ? "f32" : c->precision;
 }

@@ -35,8 +35,9 @@ struct measure_options {
 void measure_defaults(struct measure_options *o);
 
 /* Checks before anything is started that the cell's inputs can be made up, and fills in a batch of
- * 0: what --dim, --shape, the data or the file make it. A file with quantised operators makes the
- * precision "quantised", so that no row of it is called f32. */
+ * 0: what --dim, --shape, the data or the file make it. A file with quantised operators or weights
+ * makes the precision "quantised", and one of which that cannot be told "unknown", so that no row
+ * of it is called f32. */
 int measure_check(struct cell *c, const struct measure_options *o, struct error *e);
 /* The precision that a runtime is asked for: of whatever the file leaves open. */
 const char *measure_precision(const struct cell *c);

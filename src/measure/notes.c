@@ -45,8 +45,8 @@ static void tell_nothing_finite(const struct measure_outputs *x, struct record *
     }
     if (count > 1)
         snprintf(more, sizeof more, ", and of %zu more,", count - 1);
-    snprintf(text, sizeof text, "outputs of '%.100s'%s hold no finite number: what is computed is NaN "
-             "or infinite throughout", name ? name : "", more);
+    snprintf(text, sizeof text, "outputs of '%.100s'%s hold no finite number: what is computed is "
+             "NaN or infinite throughout", name ? name : "", more);
     if (name)
         add(r, text);
 }

@@ -1,4 +1,4 @@
-/* format.h: what a file with the ending of a PyTorch file really holds. */
+/* format.h: what files hold that are no ONNX files, as far as that is told without running them. */
 #ifndef WATTLE_MODEL_FORMAT_H
 #define WATTLE_MODEL_FORMAT_H
 
@@ -9,5 +9,10 @@
  * torch.jit.save). ERROR_UNSUPPORTED for pickled weights or modules, ERROR_FORMAT for anything
  * else; *format points to a constant. */
 int format_of_torch(const char *path, const char **format, struct error *e);
+
+/* Of a file that only its runtime reads ("ir", "tflite", "tfgraph", "savedmodel"): 1 when its
+ * structure has operators that quantise, or weights of few bits; -1 when that cannot be told.
+ * 0 for any other format. */
+int format_is_quantised(const char *path, const char *format);
 
 #endif

@@ -30,8 +30,8 @@ struct cell {
     char devices[64];            /* ids of the provider's devices, joined by '+': "0+1"; "" */
     char provider_library[PATH_MAX]; /* plug-in provider to register; "" */
     int require_provider;        /* nodes on another provider are an error */
-    char precision[16];          /* "f32"; "quantised" when the file's own operators are (then the
-                                    rest is f32) */
+    char precision[16];          /* "f32"; "quantised" when operators or weights of the file are (the
+                                    rest is f32), "unknown" when that cannot be told */
     char spin[16];
     int64_t batch;               /* 0: left to the file, until measure_check has read it
                                     or, of PyTorch's formats, it is prepared */

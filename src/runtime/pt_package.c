@@ -287,7 +287,8 @@ static int read_pickle(struct pickle *pickle, int64_t index, struct error *e)
     code = text.bytes ? read_member(pickle->package, index, &st, take_text, &text, e)
                       : error_memory(e);
     if (!code) {
-        code = pt_pickle_claims((const unsigned char *)text.bytes, text.size, check_claim, pickle, e);
+        const unsigned char *bytes = (const unsigned char *)text.bytes;
+        code = pt_pickle_claims(bytes, text.size, check_claim, pickle, e);
         if (code)
             error_context(e, "%s", pickle->name);
     }

@@ -27,8 +27,8 @@ struct pt_members {
     int kernels;          /* *.cubin beside the program */
 };
 
-/* PyTorch believes what a container says: that a member is as long as it claims, and its bytes as they
- * were written. So every member is read here first, which takes as long as the file is large:
+/* PyTorch believes what a container says: that a member is as long as it claims, and its bytes as
+ * they were written. So every member is read here first, which takes as long as the file is large:
  * ERROR_FORMAT when one is cut, damaged, or claims more than the file can hold, or when a pickle of
  * TorchScript's says that its storages are longer than they are. */
 int pt_package_verify(const char *path, struct error *e);

@@ -144,7 +144,8 @@ static int open_storage(struct reader *r, int unused, struct error *e)
 {
     (void)unused;
     struct value *id = top(r, 1);
-    const struct value *part = id && id->kind == TUPLE && id->n >= 5 ? r->items.items + id->at : NULL;
+    int is_id = id && id->kind == TUPLE && id->n >= 5;
+    const struct value *part = is_id ? r->items.items + id->at : NULL;
     if (!part || part[0].kind != TEXT || part[1].kind != TYPE || part[2].kind != TEXT ||
         part[4].kind != NUMBER || part[2].n >= KEY_MAX)
         return bad(r, "a storage that is named by something else", e);

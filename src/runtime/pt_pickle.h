@@ -1,6 +1,6 @@
-/* pt_pickle.h: what a pickle of TorchScript's says of the storages beside it. PyTorch makes a storage
- * as long as the pickle says, of a member of any length, and tensors of any extent in it: what is
- * beyond is other memory of the process. Nothing of the pickle is run here.
+/* pt_pickle.h: what a pickle of TorchScript's says of the storages beside it. PyTorch makes a
+ * storage as long as the pickle says, of a member of any length, and tensors of any extent in it:
+ * what is beyond is other memory of the process. Nothing of the pickle is run here.
  */
 #ifndef WATTLE_RUNTIME_PT_PICKLE_H
 #define WATTLE_RUNTIME_PT_PICKLE_H

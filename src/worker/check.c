@@ -81,8 +81,8 @@ static const char *advice_after(const struct check *c, const struct error *e, co
         return "there is no such program: give its path as you would type it in this folder";
     if (c->w->exit.status == 126)
         return "the program cannot be started: is it executable, and for this machine?";
-    return "it ended before it answered anything: see what its log says, or run it by itself; it is "
-           "to read commands from descriptor 3 until \"quit\" or their end";
+    return "it ended before it answered anything: see what its log says, or run it by itself; it "
+           "is to read commands from descriptor 3 until \"quit\" or their end";
 }
 
 json_t *check_ask(struct check *c, const char *rule, json_t *command, uint64_t extra_ns)

@@ -19,4 +19,16 @@ expect 0 run quantised.onnx -r builtin --dry-run
 in_out "threads 1, quantised"
 expect 2 run quantised.onnx -r builtin --precision int8 --dry-run
 in_err "no chosen runtime computes in precision 'int8'"
+
+# So are files that only their runtime reads, by what their structure says.
+if "$wattle" runtimes | grep -q "^openvino "; then
+    files=$root/tests/fixtures/openvino
+    for case in bytes.xml:quantised quantised.tflite:quantised relu.xml:f32 relu.tflite:f32 relu:f32; do
+        expect 0 run "$files/${case%:*}" -r openvino --json o.json
+        json o.json ".cells[0].precision == \"${case#*:}\""
+    done
+    echo "<net" >cut.xml
+    expect 3 run cut.xml -r openvino --json o.json
+    json o.json '.cells[0].precision == "unknown"'
+fi
 echo "ok"

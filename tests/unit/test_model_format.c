@@ -28,6 +28,7 @@ static void write_zip(const char *const *names)
 
 static void write_bytes(const void *bytes, size_t size)
 {
+    unlink(path); /* a file that is written over is flushed to the disk */
     FILE *f = fopen(path, "wb");
     assert_non_null(f);
     assert_int_equal(fwrite(bytes, 1, size, f), size);
@@ -107,11 +108,79 @@ static void damage_never_crashes(void **context)
     }
 }
 
+static int is_quantised(const char *format, const char *text)
+{
+    write_bytes(text, strlen(text));
+    return format_is_quantised(path, format);
+}
+
+#define LAYER(type, data)                                                                         \
+    "<net name=\"n\" version=\"11\"><layers><layer id=\"0\" name=\"a>b\" type=\"" type             \
+    "\" version=\"opset1\"><data " data "/></layer></layers></net>"
+
+static void few_bits_of_openvino(void **context)
+{
+    (void)context;
+    assert_int_equal(format_is_quantised("tests/fixtures/openvino/relu.xml", "ir"), 0);
+    assert_int_equal(format_is_quantised("tests/fixtures/openvino/bytes.xml", "ir"), 1);
+    assert_int_equal(is_quantised("ir", LAYER("FakeQuantize", "levels=\"256\"")), 1);
+    assert_int_equal(is_quantised("ir", LAYER("Const", "element_type=\"nf4\" shape=\"9\"")), 1);
+    assert_int_equal(is_quantised("ir", LAYER("Const", "shape=\"9\" element_type=\"f16\"")), 0);
+    assert_int_equal(is_quantised("ir", LAYER("Const", "my_element_type=\"i8\"")), 0);
+    assert_int_equal(is_quantised("ir", LAYER("Parameter", "element_type=\"u8\"")), 0);
+    assert_int_equal(is_quantised("ir", "<net name='n'><!-- <layer type=\"FakeQuantize\" /> -->"),
+                     0);
+    const char *const others[] = {"", "<", "<net", "<!--", "<html><body></body></html>",
+                                  "\xff\xfe<"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        assert_int_equal(is_quantised("ir", others[i]), -1);
+    assert_int_equal(format_is_quantised("/nowhere.xml", "ir"), -1);
+    assert_int_equal(format_is_quantised("/nowhere.onnx", "onnx"), 0);
+}
+
+static void few_bits_of_tensorflow(void **context)
+{
+    (void)context;
+    assert_int_equal(format_is_quantised("tests/fixtures/openvino/relu.tflite", "tflite"), 0);
+    assert_int_equal(format_is_quantised("tests/fixtures/openvino/quantised.tflite", "tflite"), 1);
+    assert_int_equal(format_is_quantised("tests/fixtures/openvino/relu", "savedmodel"), 0);
+    assert_int_equal(format_is_quantised("/nowhere", "savedmodel"), -1);
+    assert_int_equal(is_quantised("tfgraph", "\n\30FakeQuantWithMinMaxVars"), 1);
+    assert_int_equal(is_quantised("tfgraph", "\n\4Relu"), 0);
+}
+
+/* Each cut, and each byte as any other: it ends, and nothing beyond the file is read. */
+static void damaged_flatbuffers(void **context)
+{
+    (void)context;
+    unsigned char whole[1024], bytes[1024];
+    FILE *f = fopen("tests/fixtures/openvino/quantised.tflite", "rb");
+    assert_non_null(f);
+    size_t size = fread(whole, 1, sizeof whole, f);
+    fclose(f);
+    assert_true(size > 100 && size < sizeof whole);
+    for (size_t cut = 0; cut < 40; cut++) {
+        write_bytes(whole, cut);
+        assert_int_equal(format_is_quantised(path, "tflite"), -1);
+    }
+    static const unsigned char values[] = {0, 1, 0x7f, 0x80, 0xff};
+    for (size_t i = 0; i < size; i++)
+        for (size_t k = 0; k < sizeof values; k++) {
+            memcpy(bytes, whole, size);
+            bytes[i] = values[k];
+            write_bytes(bytes, size);
+            format_is_quantised(path, "tflite");
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(members_tell),
         cmocka_unit_test(other_files_are_told_apart),
+        cmocka_unit_test(few_bits_of_openvino),
+        cmocka_unit_test(few_bits_of_tensorflow),
+        cmocka_unit_test(damaged_flatbuffers),
         cmocka_unit_test(damage_never_crashes),
     };
     if (!mkdtemp(folder))

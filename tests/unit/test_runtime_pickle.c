@@ -31,7 +31,8 @@ static int read_bytes(const char *bytes, size_t size)
     return code;
 }
 
-#define STORAGE(type, count) "(X\7\0\0\0storagectorch\n" type "Storage\nX\1\0\0\0" "7X\3\0\0\0cpu" count "tQ"
+#define STORAGE(type, count)                                                                       \
+    "(X\7\0\0\0storagectorch\n" type "Storage\nX\1\0\0\0" "7X\3\0\0\0cpu" count "tQ"
 #define REBUILD "ctorch._utils\n_rebuild_tensor_v2\n("
 /* A module with one tensor: of 6 floats, as 2 x 3. */
 static const char module[] = "\200\2c__torch__\nNet\nq\0)\201q\1}q\2(X\1\0\0\0wq\3" REBUILD
@@ -58,7 +59,8 @@ static void storages(void **context)
     assert_string_equal(claimed, "1=4;2=6;");
 }
 
-#define TENSOR(offset, sizes, strides) REBUILD STORAGE("Float", "K\6") offset sizes strides "\211tR."
+#define TENSOR(offset, sizes, strides)                                                             \
+    REBUILD STORAGE("Float", "K\6") offset sizes strides "\211tR."
 
 static void tensors(void **context)
 {

@@ -41,8 +41,8 @@ def set_up(request: dict) -> None:
 
 
 def take_streams() -> Any:
-    """What torch, compilers and code of the model print goes nowhere, as nobody would read it, and a
-    file of it could fill the disk; returns the user's stdout."""
+    """What torch, compilers and code of the model print goes nowhere, as nobody would read it, and
+    a file of it could fill the disk; returns the user's stdout."""
     shown = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
