@@ -2,7 +2,7 @@
 #
 #   BUILD=DIR     where objects go (default build, or build-<sanitizers>)
 #   FOLDERS=...   the folders of src/ to compile (default all)
-#   UNIT=PATTERN  the unit tests to build and run (default all)
+#   UNIT=PATTERN  the unit tests and replays of fuzz targets to build and run (default all)
 VERSION := 0.1.0
 
 ifeq ($(origin CC),default)
@@ -13,12 +13,13 @@ comma := ,
 BUILD ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 PREFIX ?= /usr/local
 FOLDERS ?= base stats model engine meter host plan worker runtime measure store report cmd
-UNIT ?= test_*
+UNIT ?= test_* fuzz_*
 
 OPT ?= -O2 -g
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
         -Wno-format-truncation -Werror # names and paths are cut to fit on purpose
 OPENMP ?= -fopenmp
+OPT_ENGINE ?= -O3
 CPPFLAGS += -D_GNU_SOURCE -DWATTLE_VERSION='"$(VERSION)"' -Iinclude -Isrc -I$(BUILD)/gen
 CFLAGS += -std=c17 $(OPT) $(WARN) -ffp-contract=off -fno-math-errno -MMD -MP
 ifneq ($(SAN),)
@@ -43,6 +44,8 @@ scripts := $(sort $(wildcard tools/python/*.py tools/zoo/*.py tools/shim/*.cpp))
 cli_tests := $(sort $(wildcard tests/cli/test_*.sh))
 unit_sources := $(wildcard $(UNIT:%=tests/unit/%.c))
 unit_tests := $(unit_sources:tests/unit/%.c=$(BUILD)/tests/%)
+fuzz_sources := $(wildcard $(UNIT:%=tests/fuzz/%.c))
+fuzz_replays := $(fuzz_sources:tests/fuzz/%.c=$(BUILD)/tests/%)
 
 all: $(program) $(libraries)
 
@@ -56,7 +59,7 @@ $(BUILD)/lib/$(1).a: $$(objects_$(1))
 endef
 $(foreach f,$(FOLDERS),$(eval $(call folder,$(f))))
 
-$(BUILD)/obj/engine/%.o: CFLAGS += -O3 $(OPENMP)
+$(BUILD)/obj/engine/%.o: CFLAGS += $(OPT_ENGINE) $(OPENMP)
 
 $(BUILD)/obj/%.o: src/%.c | $(BUILD)/gen/onnx.pb-c.h
 	$(call quiet,CC,$<) mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
@@ -93,7 +96,18 @@ $(BUILD)/tests/test_alloc_%: LDFLAGS += $(wrapped:%=-Wl,--wrap=%)
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(archives)
 	$(call quiet,LD,$@) mkdir -p $(@D) && $(CC) $(LDFLAGS) -rdynamic -o $@ $< -Wl,--start-group $(archives) -Wl,--end-group $(LIBS) -lcmocka $(OPENMP)
 
-.PRECIOUS: $(BUILD)/obj/tests/%.o $(BUILD)/obj/%.o
+# Targets of tests/fuzz: a program that replays the files of a folder, or one in which libFuzzer makes
+# inputs up.
+$(BUILD)/obj/fuzz/%.o: tests/fuzz/%.c | $(BUILD)/gen/onnx.pb-c.h
+	$(call quiet,CC,$<) mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+$(BUILD)/tests/fuzz_%: $(BUILD)/obj/fuzz/fuzz_%.o $(BUILD)/obj/fuzz/replay.o $(archives) | $(BUILD)/tools/worker_of_lines
+	$(call quiet,LD,$@) mkdir -p $(@D) && $(CC) $(LDFLAGS) -rdynamic -o $@ $(filter %.o,$^) -Wl,--start-group $(archives) -Wl,--end-group $(LIBS) $(OPENMP)
+
+$(BUILD)/fuzz/%: $(BUILD)/obj/fuzz/fuzz_%.o $(archives) | $(BUILD)/tools/worker_of_lines
+	$(call quiet,LD,$@) mkdir -p $(@D) && $(CC) $(LDFLAGS) -fsanitize=fuzzer -rdynamic -o $@ $< -Wl,--start-group $(archives) -Wl,--end-group $(LIBS) $(OPENMP)
+
+.PRECIOUS: $(BUILD)/obj/tests/%.o $(BUILD)/obj/fuzz/%.o $(BUILD)/obj/%.o $(BUILD)/tools/%
 
 # --- what people type --------------------------------------------------------------------------
 
@@ -113,12 +127,12 @@ check:
 	$(MAKE) --no-print-directory -j$$(nproc) build-tests
 	$(MAKE) --no-print-directory check-all
 
-build-tests: all $(unit_tests) $(BUILD)/tools/sysroot_writer
+build-tests: all $(unit_tests) $(fuzz_replays) $(BUILD)/tools/sysroot_writer
 
 check-all: check-folders check-clang check-unit check-cli
 
-check-unit: $(unit_tests)
-	tests/run $(unit_tests)
+check-unit: $(unit_tests) $(fuzz_replays)
+	tests/run $(unit_tests) $(fuzz_replays)
 
 # Small programs that tests start.
 $(BUILD)/tools/%: tests/tools/%.c
@@ -142,8 +156,32 @@ check-clang: $(BUILD)/gen/onnx.pb-c.h
 check-tidy: $(BUILD)/gen/onnx.pb-c.h
 	$(call quiet,TIDY,src) tools/tidy $(CPPFLAGS) -std=c17 $(OPENMP) -- $(sources)
 
+# libDNNL brings GCC's OpenMP: neither clang's runtime nor a sanitizer may meet it in a parallel loop of ours.
+without_openmp := OPENMP=-lgomp WARN=-w
+tsan_tests := test_worker_* test_meter_* test_measure_* test_host_* test_base_* test_engine_api
+
+# make fuzz TARGET=onnx: libFuzzer with sanitizers for FUZZ_SECONDS. What it finds of interest is kept in
+# build-fuzz/corpus, an input that fails in build-fuzz. CONTRIBUTING.md tells the rest.
+TARGET ?=
+FUZZ_SECONDS ?= 60
+FUZZ_FLAGS ?=
+FUZZ_CC ?= clang
+fuzz_options := -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 $(FUZZ_FLAGS)
+fuzz:
+	[ -f tests/fuzz/fuzz_$(TARGET).c ] || { echo "make fuzz TARGET=NAME, one of:" $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)); exit 2; }
+	tools/packages fuzz
+	$(MAKE) --no-print-directory -j$$(nproc) CC="$(FUZZ_CC)" $(without_openmp) BUILD=build-fuzz OPT="-O1 -g" OPT_ENGINE= SAN=fuzzer-no-link,address,undefined build-fuzz/fuzz/$(TARGET)
+	mkdir -p build-fuzz/corpus/$(TARGET) tests/fuzz/corpus/$(TARGET)
+	ASAN_OPTIONS=allocator_may_return_null=1 build-fuzz/fuzz/$(TARGET) $(fuzz_options) -artifact_prefix=build-fuzz/$(TARGET)- build-fuzz/corpus/$(TARGET) tests/fuzz/corpus/$(TARGET)
+
+# ThreadSanitizer does not know what libgomp waits for, and sees races in every parallel loop: here the
+# engine is built without, so that what is seen are engines, workers and meters in threads of their own.
+check-tsan:
+	$(MAKE) --no-print-directory -j$$(nproc) $(without_openmp) SAN=thread UNIT="$(tsan_tests)" build-tests
+	$(MAKE) --no-print-directory $(without_openmp) SAN=thread UNIT="$(tsan_tests)" check-unit
+
 # What takes longer than people wait: for CI and before a release.
-check-long: check check-tidy
+check-long: check check-tidy check-tsan
 	$(MAKE) --no-print-directory -j$$(nproc) SAN=address,undefined build-tests
 	$(MAKE) --no-print-directory SAN=address,undefined check-unit
 
@@ -152,4 +190,4 @@ clean:
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
-.PHONY: all run check build-tests check-all check-unit check-cli check-gpu check-folders check-clang check-tidy check-long clean
+.PHONY: all run check build-tests check-all check-unit check-cli check-gpu check-folders check-clang check-tidy check-tsan check-long fuzz clean

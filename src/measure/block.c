@@ -109,19 +109,21 @@ static int warmup_round(struct session *s, uint64_t min_ns, struct record *r, ui
     return 0;
 }
 
-/* Rounds of growing length until one shows no slope. */
+/* Rounds of growing length until one shows no slope, or the time is over: by the worker's word (it may
+ * have a clock of its own) and by ours. */
 static int warm_up(struct session *s, struct record *r, struct error *e)
 {
     uint64_t *latency_ns = malloc(LATENCY_MAX * sizeof *latency_ns);
     if (!latency_ns)
         return error_memory(e);
-    double limit_s = (double)s->options->warmup_max_ns / 1e9;
-    uint64_t min_ns = s->options->warmup_min_ns;
+    uint64_t min_ns = s->options->warmup_min_ns, max_ns = s->options->warmup_max_ns;
+    uint64_t begin_ns = clock_monotonic_ns();
     int result = 0, trend = 1;
     r->warmup_s = 0;
-    while (!result && trend && r->warmup_s < limit_s) {
+    while (!result && trend && r->warmup_s < (double)max_ns / 1e9 &&
+           clock_monotonic_ns() - begin_ns <= max_ns) {
         result = warmup_round(s, min_ns, r, latency_ns, &trend, e);
-        min_ns += min_ns / 2;
+        min_ns += min_ns < max_ns ? min_ns / 2 : 0;
     }
     r->warmup_stable = !result && !trend;
     free(latency_ns);

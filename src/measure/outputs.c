@@ -37,22 +37,40 @@ static int take_output(struct session *s, json_t *value, struct measure_output *
     return 0;
 }
 
-static int take_outputs(struct session *s, json_t *list, struct measure_outputs *out,
-                        struct error *e)
+/* Together they stay within the limit that the worker was given. */
+static int check_list(json_t *list, uint64_t limit_bytes, struct error *e)
 {
-    size_t count = json_array_size(list);
+    size_t i, count = json_array_size(list);
+    uint64_t sum = 0, bytes;
+    json_t *output;
     if (count == 0 || count > RECORD_OUTPUT_MAX)
         return error_set(e, ERROR_FORMAT, "worker reports %zu outputs", count);
+    json_array_foreach(list, i, output) {
+        int result = reply_u64(output, "bytes", &bytes, e);
+        if (result)
+            return result;
+        if (bytes > limit_bytes - sum)
+            return error_set(e, ERROR_FORMAT, "worker's outputs go beyond the limit of %llu bytes",
+                             (unsigned long long)limit_bytes);
+        sum += bytes;
+    }
+    return 0;
+}
+
+static int take_outputs(struct session *s, json_t *list, uint64_t limit_bytes,
+                        struct measure_outputs *out, struct error *e)
+{
+    size_t count = json_array_size(list);
+    int result = check_list(list, limit_bytes, e);
+    if (result)
+        return result;
     out->outputs = calloc(count, sizeof *out->outputs);
     if (!out->outputs)
         return error_memory(e);
     out->count = count;
-    for (size_t i = 0; i < count; i++) {
-        int result = take_output(s, json_array_get(list, i), &out->outputs[i], e);
-        if (result)
-            return result;
-    }
-    return 0;
+    for (size_t i = 0; i < count && !result; i++)
+        result = take_output(s, json_array_get(list, i), &out->outputs[i], e);
+    return result;
 }
 
 int session_outputs(struct session *s, uint64_t limit_bytes, struct measure_outputs *out,
@@ -64,7 +82,7 @@ int session_outputs(struct session *s, uint64_t limit_bytes, struct measure_outp
                                 (json_int_t)s->tensor_bytes, "limit", (json_int_t)limit_bytes);
     int result = command ? session_call(s, command, 0, &reply, e) : error_memory(e);
     if (!result)
-        result = take_outputs(s, json_object_get(reply, "outputs"), out, e);
+        result = take_outputs(s, json_object_get(reply, "outputs"), limit_bytes, out, e);
     json_decref(reply);
     if (result)
         measure_outputs_release(out);

@@ -127,6 +127,17 @@ size_t worker_latencies(const struct worker *w, uint64_t *latency_ns, size_t cap
     return (size_t)n;
 }
 
+/* Sizes are what the worker claims: they must not take the memory that everybody needs. */
+static int check_size(size_t bytes, struct error *e)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    if (pages <= 0 || page <= 0 || bytes <= (size_t)pages * (size_t)page / 2)
+        return 0;
+    error_set(e, ERROR_MEMORY, "inputs and outputs of %zu bytes are more than half of this machine's "
+              "memory", bytes);
+    return error_hint(e, "take a smaller batch (-b), or smaller inputs (--shape)");
+}
+
 /* The file's size: a worker may have grown it for its outputs. */
 static int grow(int fd, size_t bytes, struct error *e)
 {
@@ -145,7 +156,9 @@ int worker_tensors(struct worker *w, size_t bytes, uint8_t **data, struct error 
 {
     size_t wanted = bytes ? bytes : 1;
     if (wanted > w->tensor_bytes) {
-        int code = grow(w->tensor_fd, wanted, e);
+        int code = check_size(wanted, e);
+        if (!code)
+            code = grow(w->tensor_fd, wanted, e);
         if (code)
             return code;
         void *p = map(w->tensor_fd, wanted);
