@@ -12,7 +12,7 @@
 
 /* On narrower terminals the CPU column gives way; the other outputs have it. */
 enum { INDENT = 10, LINE_SIZE = 2048, CPU_COLUMN_WIDTH = 90, RUNTIME_LEAST = 14,
-       PROVIDER_LEAST = 8 };
+       PROVIDER_LEAST = 8, NAME_SIZE = 192 };
 
 struct report_style report_style_of(FILE *out)
 {
@@ -211,7 +211,7 @@ static void set_verdict(struct table *t, struct libscols_line *line, const struc
 static void set_name(struct table *t, struct libscols_line *line, enum column c, const char *name,
                      const char *version, int instances)
 {
-    char text[192], clean[192];
+    char text[NAME_SIZE], clean[NAME_SIZE];
     size_t n = (size_t)snprintf(text, sizeof text, "%s%s%s", name, *version ? " " : "", version);
     if (instances > 1 && n < sizeof text)
         snprintf(text + n, sizeof text - n, " x%d", instances);
@@ -258,48 +258,103 @@ static size_t needed_width(const struct table *t)
     return width + 2 * (shown - 1);
 }
 
-/* Where forms make the names long, what the other outputs tell as well is left out first, so that
- * the names stay whole as far as possible. */
+/* As many bytes as the first `columns` take. */
+static size_t bytes_of(const char *text, size_t columns)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < columns && text[bytes]; i++)
+        for (bytes++; ((unsigned char)text[bytes] & 0xc0) == 0x80;)
+            bytes++;
+    return bytes;
+}
+
+/* Cut where one sees it: a version without its end is another one. In the middle, a name goes without
+ * its version and keeps its end. */
+static void shorten(const char *whole, size_t limit, int middle, char text[NAME_SIZE])
+{
+    char name[NAME_SIZE];
+    size_t all = columns_of(whole, strlen(whole)), tail = limit / 2;
+    snprintf(name, sizeof name, "%.*s", middle ? (int)strcspn(whole, " ") : NAME_SIZE, whole);
+    size_t columns = columns_of(name, strlen(name));
+    if (all <= limit)
+        snprintf(text, NAME_SIZE, "%s", whole);
+    else if (columns <= limit)
+        snprintf(text, NAME_SIZE, "%s", name);
+    else if (!middle)
+        snprintf(text, NAME_SIZE, "%.*s..", (int)bytes_of(whole, limit - 2), whole);
+    else
+        snprintf(text, NAME_SIZE, "%.*s..%s", (int)bytes_of(name, limit - 2 - tail), name,
+                 name + bytes_of(name, columns - tail));
+}
+
+/* Columns for names, when what is too wide is taken from them. */
+static size_t name_limit(const struct table *t, enum column c, size_t least)
+{
+    size_t needed = needed_width(t), width = (size_t)t->style->width;
+    if (needed <= width || t->widths[c] <= least)
+        return t->widths[c];
+    size_t more = needed - width, most = t->widths[c] - least;
+    return t->widths[c] - (more < most ? more : most);
+}
+
+static const char *text_at(const struct table *t, size_t row, enum column c)
+{
+    struct libscols_line *line = scols_table_get_line(t->scols, row);
+    struct libscols_cell *cell = line ? scols_line_get_cell(line, c) : NULL;
+    const char *text = cell ? scols_cell_get_data(cell) : NULL;
+    return text ? text : "";
+}
+
+/* Is that row another one only beyond the limit? The variants of a runtime may begin alike. */
+static int looks_like_another(const struct table *t, enum column c, size_t row, size_t limit)
+{
+    const char *mine = text_at(t, row, c);
+    char cut[NAME_SIZE], other[NAME_SIZE];
+    shorten(mine, limit, 0, cut);
+    for (size_t i = 0; i < scols_table_get_nlines(t->scols); i++) {
+        shorten(text_at(t, i, c), limit, 0, other);
+        if (!strcmp(cut, other) && strcmp(mine, text_at(t, i, c)))
+            return 1;
+    }
+    return 0;
+}
+
+static int names_look_alike(const struct table *t)
+{
+    size_t limit = name_limit(t, RUNTIME, RUNTIME_LEAST);
+    for (size_t i = 0; i < scols_table_get_nlines(t->scols); i++)
+        if (looks_like_another(t, RUNTIME, i, limit))
+            return 1;
+    return 0;
+}
+
+/* Where forms make the names long, or cut names would look alike, what the other outputs tell as well
+ * is left out first, so that the names stay whole as far as possible. */
 static void give_way(struct table *t)
 {
     static const enum column order[] = {RATE, TAIL};
-    for (size_t i = 0; i < sizeof order / sizeof *order && t->forms; i++) {
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
         struct libscols_column *column = scols_table_get_column(t->scols, order[i]);
-        if (needed_width(t) <= (size_t)t->style->width)
+        if (needed_width(t) <= (size_t)t->style->width || (!t->forms && !names_look_alike(t)))
             return;
         t->failed |= !column || scols_column_set_flags(column, SCOLS_FL_RIGHT | SCOLS_FL_HIDDEN);
     }
 }
 
-/* Cut where one sees it: a version without its end is another one. */
-static void cut(struct table *t, struct libscols_cell *cell, size_t limit)
-{
-    char text[192];
-    const char *whole = scols_cell_get_data(cell);
-    size_t bytes = 0;
-    if (!whole || columns_of(whole, strlen(whole)) <= limit)
-        return;
-    for (size_t columns = 0; columns + 2 < limit; columns++)
-        for (bytes++; ((unsigned char)whole[bytes] & 0xc0) == 0x80;)
-            bytes++;
-    snprintf(text, sizeof text, "%.*s..", (int)bytes, whole);
-    t->failed |= scols_cell_set_data(cell, text) != 0;
-}
-
 /* What is still too wide is taken from the longer names. */
 static void cut_names(struct table *t, enum column c, size_t least)
 {
-    size_t needed = needed_width(t), width = (size_t)t->style->width;
-    struct libscols_line *line;
-    if (needed <= width || t->widths[c] <= least)
-        return;
-    size_t more = needed - width, most = t->widths[c] - least;
-    t->widths[c] -= more < most ? more : most;
-    struct libscols_iter *rows = scols_new_iter(SCOLS_ITER_FORWARD);
-    t->failed |= !rows;
-    while (rows && !scols_table_next_line(t->scols, rows, &line))
-        cut(t, scols_line_get_cell(line, c), t->widths[c]);
-    scols_free_iter(rows);
+    size_t limit = name_limit(t, c, least), rows = scols_table_get_nlines(t->scols);
+    char text[NAME_SIZE];
+    for (size_t i = 0; i < rows; i++) /* marked before any is cut */
+        scols_line_set_userdata(scols_table_get_line(t->scols, i),
+                                looks_like_another(t, c, i, limit) ? t : NULL);
+    for (size_t i = 0; i < rows; i++) {
+        struct libscols_line *line = scols_table_get_line(t->scols, i);
+        shorten(text_at(t, i, c), limit, scols_line_get_userdata(line) != NULL, text);
+        t->failed |= scols_line_set_data(line, c, text) != 0;
+    }
+    t->widths[c] = limit;
 }
 
 /* libsmartcols pads the last column too: the blanks are left out here. */

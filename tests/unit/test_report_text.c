@@ -227,6 +227,28 @@ static void names_are_cut_and_cleaned(void **context)
             }
 }
 
+/* Rows of one name would be of no use, whatever the width. */
+static void cut_names_stay_apart(void **context)
+{
+    (void)context;
+    enum { ROWS = 6 };
+    for (int width = 80; width <= 100; width += 20) {
+        style = (struct report_style){.utf8 = 1, .width = width};
+        char *out = render(make_variants, text), names[ROWS][64];
+        size_t rows = 0;
+        for (const char *line = out; (line = strstr(line, "\npytorch")) && rows < ROWS; rows++) {
+            line++;
+            snprintf(names[rows], sizeof names[rows], "%.*s", (int)strcspn(line, " "), line);
+            for (size_t i = 0; i < rows; i++)
+                assert_string_not_equal(names[i], names[rows]);
+        }
+        assert_int_equal(rows, ROWS);
+        assert_non_null(strstr(out, "care-2"));
+        assert_true(widest(out) <= (size_t)width);
+        free(out);
+    }
+}
+
 static void markdown_and_csv_stay_whole(void **context)
 {
     (void)context;
@@ -395,6 +417,7 @@ int main(void)
         cmocka_unit_test(colors_only_where_asked),
         cmocka_unit_test(the_style_follows_the_environment),
         cmocka_unit_test(names_are_cut_and_cleaned),
+        cmocka_unit_test(cut_names_stay_apart),
         cmocka_unit_test(markdown_and_csv_stay_whole),
         cmocka_unit_test(groups_get_a_table_each),
         cmocka_unit_test(notes_are_bounded),
