@@ -247,7 +247,8 @@ static int add_worker(const struct list *l, const struct request_worker *w, stru
 static void tell_left_out(const struct request *r, const struct request_target *t,
                           const struct cell *model)
 {
-    const char *variant = t->variant_named && t->variant ? t->variant : "";
+    const char *variant = t->variant_named && t->variant ? t->variant
+                                                         : found_variant(t->found);
     if (r->names)
         log_warning("%s%s%s is left out for %s: it reads no model of format %s",
                     t->found->adapter->name, *variant ? ":" : "", variant, model->model,

@@ -124,8 +124,8 @@ void command_help(const struct command *c, FILE *out)
 {
     struct option_spec specs[COMMAND_OPTION_MAX];
     size_t count = command_options(c, specs);
-    fprintf(out, "usage: wattle %s [OPTIONS] %s\n\n%s\n\n", c->name, c->operands ? c->operands : "",
-            c->summary);
+    fprintf(out, "usage: wattle %s [OPTIONS]%s%s\n\n%s\n\n", c->name, c->operands ? " " : "",
+            c->operands ? c->operands : "", c->summary);
     if (c->details[0]) {
         options_wrap(c->details, 0, out);
         fputc('\n', out);

@@ -13,14 +13,31 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/* What the ending of a file says of its format; NULL when it says nothing. */
+static const char *ending_of(const char *operand, const char **format)
+{
+    static const struct {
+        const char *ending, *format;
+    } formats[] = {
+        {".onnx", "onnx"}, {".xml", "ir"},   {".tflite", "tflite"}, {".pb", "tfgraph"},
+        {".pt2", "torch"}, {".pt", "torch"}, {".pth", "torch"},     {".ts", "torch"},
+    };
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
+        if (text_ends(operand, formats[i].ending)) {
+            *format = formats[i].format;
+            return formats[i].ending;
+        }
+    return NULL;
+}
+
 static int unknown_model(const char *operand, struct error *e)
 {
-    const char *names[REQUEST_LIST_MAX];
+    const char *names[REQUEST_LIST_MAX], *format;
     size_t count;
     const struct zoo_model *zoo = zoo_models(&count);
     for (size_t i = 0; i < count; i++)
         names[i] = zoo[i].name;
-    if (strchr(operand, '/') || text_ends(operand, ".onnx"))
+    if (strchr(operand, '/') || ending_of(operand, &format))
         return error_set(e, ERROR_USAGE, "model file '%s' is not there", operand);
     const char *nearest = text_nearest(operand, names, count);
     error_set(e, ERROR_USAGE, "unknown model '%s': neither built in nor a file", operand);
@@ -42,24 +59,16 @@ static int zoo_model_file(const struct zoo_model *zoo, int build, struct cell *m
 /* Name and format, both by the last part of the path. */
 static void name_model(const char *operand, struct cell *model)
 {
-    static const struct {
-        const char *ending, *format;
-    } formats[] = {
-        {".onnx", "onnx"}, {".xml", "ir"},   {".tflite", "tflite"}, {".pb", "tfgraph"},
-        {".pt2", "torch"}, {".pt", "torch"}, {".pth", "torch"},     {".ts", "torch"},
-    };
+    const char *format, *ending = ending_of(operand, &format);
     size_t size = strlen(operand);
     while (size > 1 && operand[size - 1] == '/')
         size--;
     size_t begin = size;
     while (begin > 0 && operand[begin - 1] != '/')
         begin--;
-    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
-        if (!text_ends(operand, formats[i].ending))
-            continue;
-        size -= strlen(formats[i].ending);
-        snprintf(model->format, sizeof model->format, "%s", formats[i].format);
-        break;
+    if (ending) {
+        size -= strlen(ending);
+        snprintf(model->format, sizeof model->format, "%s", format);
     }
     if (size - begin >= sizeof model->model) { /* cut, but not within a character */
         size = begin + sizeof model->model - 1;

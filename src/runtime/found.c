@@ -463,6 +463,28 @@ static int is_way(const struct runtime_name *name)
     return f.adapter && found_has_variant(&f, name->variant);
 }
 
+static int unknown_variant(const struct runtime_name *name, struct error *e)
+{
+    const struct adapter *a = adapter_find(name->runtime);
+    const char *const *all = a ? a->variants : NULL;
+    size_t count = 0;
+    struct buffer names;
+    buffer_init(&names, 300);
+    for (; all && all[count]; count++)
+        buffer_format(&names, "%s%s", count ? ", " : "", all[count]);
+    const char *nearest = text_nearest(name->variant, all, count);
+    error_set(e, ERROR_USAGE, "runtime %s has neither a variant nor a provider '%s'", name->runtime,
+              name->variant);
+    if (nearest)
+        error_hint(e, "did you mean '%s:%s'?", name->runtime, nearest);
+    else if (count)
+        error_hint(e, "its variants are %s; wattle runtimes lists providers", buffer_string(&names));
+    else
+        error_hint(e, "wattle runtimes lists what is here");
+    buffer_release(&names);
+    return ERROR_USAGE;
+}
+
 static int not_installed(const struct found_list *list, const struct runtime_name *name,
                          struct error *e)
 {
@@ -473,12 +495,13 @@ static int not_installed(const struct found_list *list, const struct runtime_nam
     buffer_init(&versions, 300);
     size_t n = list_versions(list, name, &versions);
     const char *colon = name->variant[0] ? ":" : "";
+    if (!(n && name->version[0]) && name->variant[0] && !p) {
+        buffer_release(&versions);
+        return unknown_variant(name, e);
+    }
     if (n && name->version[0])
         error_set(e, ERROR_UNSUPPORTED, "runtime %s%s%s is not here in version %s, but in %s",
                   name->runtime, colon, name->variant, name->version, buffer_string(&versions));
-    else if (name->variant[0] && !p)
-        error_set(e, ERROR_USAGE, "runtime %s has neither a variant nor a provider '%s'",
-                  name->runtime, name->variant);
     else
         error_set(e, ERROR_UNSUPPORTED, "runtime %s%s%s is not installed", name->runtime, colon,
                   name->variant);

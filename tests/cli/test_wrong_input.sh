@@ -6,6 +6,8 @@ expect 2 "$wattle" run resnet51
 in_err "unknown model 'resnet51'"; in_err "did you mean 'resnet50'?"; no_out
 expect 2 "$wattle" run ./nowhere.onnx
 in_err "model file './nowhere.onnx' is not there"
+expect 2 "$wattle" run nowhere.pt2
+in_err "model file 'nowhere.pt2' is not there"
 ln -s loop.onnx "$dir/loop.onnx"
 expect 1 "$wattle" run "$dir/loop.onnx"
 in_err "cannot read model '$dir/loop.onnx': Too many levels of symbolic links"

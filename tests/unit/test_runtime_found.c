@@ -165,6 +165,10 @@ static void nothing_but_what_is_built_in(void **state)
            " has no provider 'cuda'", "cpu, reference");
     refuse("onnxruntime:npu", "", ERROR_USAGE,
            "runtime onnxruntime has neither a variant nor a provider 'npu'", "lists");
+    refuse("pytorch:aott", "", ERROR_USAGE,
+           "runtime pytorch has neither a variant nor a provider 'aott'", "'pytorch:aoti'");
+    refuse("pytorch:jit", "", ERROR_USAGE,
+           "runtime pytorch has neither a variant nor a provider 'jit'", "aoti, torchscript, ");
 }
 
 static void versions_lie_side_by_side(void **state)
