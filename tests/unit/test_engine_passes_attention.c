@@ -55,6 +55,19 @@ static void add_rotary_halves(struct model_builder *b, const char *last)
     model_output(b, "y");
 }
 
+/* The Slice that makes the value turns another axis around besides. */
+static void add_turning_slice(struct model_builder *b, const char *value, int from, int to,
+                              int axis, int turned)
+{
+    model_longs(b, model_text(b, "%s.from", value), 2, from, -1);
+    model_longs(b, model_text(b, "%s.to", value), 2, to, -(1 << 30));
+    model_longs(b, model_text(b, "%s.axes", value), 2, axis, turned);
+    model_longs(b, model_text(b, "%s.steps", value), 2, 1, -1);
+    model_reads(b, value, model_text(b, "%s %s.from %s.to %s.axes %s.steps",
+                                     model_maker(b, value)->inputs[0], value, value, value,
+                                     value));
+}
+
 static void test_rotary(void **state)
 {
     (void)state;
@@ -72,6 +85,11 @@ static void test_rotary(void **state)
     b = model_x(17, 4, 2, 3, 5, 8); /* the halves keep their places */
     add_rotary(b, 0);
     model_reads(b, "first", "x half end axis");
+    passes_give(b, "Slice Slice Neg Concat Mul Mul Add", 1e-6);
+    b = model_x(17, 4, 2, 3, 5, 8); /* halves of what is turned around along the heads */
+    add_rotary(b, 0);
+    add_turning_slice(b, "first", 0, 4, 3, 1);
+    add_turning_slice(b, "second", 4, 8, 3, 1);
     passes_give(b, "Slice Slice Neg Concat Mul Mul Add", 1e-6);
 }
 
@@ -213,6 +231,11 @@ static void test_windows(void **state)
     add_windows(b, BY_GATHER);
     model_reads(b, "q", "t at1");
     passes_give(b, "Reshape Transpose Gather Gather Gather Attention Transpose Reshape", 1e-5);
+    b = model_new(18); /* queries of the heads in another order */
+    add_windows(b, BY_SLICE);
+    add_turning_slice(b, "q5", 0, 1, 0, 2);
+    passes_give(b, "Reshape Transpose Slice Squeeze Slice Squeeze Slice Squeeze Attention "
+                   "Transpose Reshape", 1e-5);
 }
 
 /* A condition known at load hides scores: a mask like any other. One that is computed stays. */

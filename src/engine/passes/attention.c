@@ -133,7 +133,7 @@ static int slice_of(const struct graph *g, int value, int *from)
     int one = s->rank == 5 && t->rank == 5 && s->dims[0] == 1;
     for (int i = 1; i < 5 && one; i++)
         one = s->dims[i] == t->dims[i];
-    if (one && match_is(g, node, "Slice"))
+    if (one && match_slice(g, node))
         return (int)n->a.starts[0];
     for (int i = 0; i < n->output_count && one && match_is(g, node, "Split"); i++)
         if (n->outputs[i] == value)

@@ -105,6 +105,15 @@ int match_square(const struct graph *g, int value)
                ? g->nodes[node].inputs[0] : match_power(g, value, 2);
 }
 
+int match_slice(const struct graph *g, int node)
+{
+    const struct node *n = &g->nodes[node];
+    int in_order = match_is(g, node, "Slice");
+    for (int i = 0; in_order && i < g->values[n->inputs[0]].shape.rank; i++)
+        in_order = n->a.steps[i] == 1;
+    return in_order;
+}
+
 int match_last_mean(const struct graph *g, int node)
 {
     if (node < 0)

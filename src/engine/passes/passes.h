@@ -47,6 +47,8 @@ const float *match_f32(const struct graph *g, int value); /* data of a constant,
 /* What the value is a power of, or the square of (written as a product too); or -1. */
 int match_power(const struct graph *g, int value, double exponent);
 int match_square(const struct graph *g, int value);
+/* The node is a Slice that takes every element of a range, in order, along each axis. */
+int match_slice(const struct graph *g, int node);
 /* The node takes the mean over the last axis, kept. */
 int match_last_mean(const struct graph *g, int node);
 /* A constant with one number for each place on x's last axis, as a vector. -1 when it is not. */

@@ -18,10 +18,9 @@ static int half_of(const struct graph *g, int value, int second)
     for (int i = 0; i < x->rank; i++)
         if (part->rank != x->rank || part->dims[i] * (i == last ? 2 : 1) != x->dims[i])
             return -1;
-    if (match_is(g, node, "Slice"))
-        return last >= 0 && n->a.starts[last] == (second ? part->dims[last] : 0) &&
-                       n->a.steps[last] == 1
-                   ? n->inputs[0] : -1;
+    if (match_slice(g, node))
+        return last >= 0 && n->a.starts[last] == (second ? part->dims[last] : 0) ? n->inputs[0]
+                                                                                 : -1;
     return match_is(g, node, "Split") && n->output_count == 2 && n->outputs[second] == value
                ? n->inputs[0] : -1;
 }
