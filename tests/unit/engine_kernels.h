@@ -37,6 +37,7 @@ struct sample {
     void **data;   /* of each value, for the reference */
     int fast_only; /* fail where a node would run its reference */
     int reorders;  /* fail with more than these; -1: any number */
+    const char *kernel; /* fail unless a step has this one */
     int forget;    /* let packed constants go: they can be built from once */
     int opset;
     struct onnx_node source; /* the attributes of the ONNX node that follows */
@@ -109,6 +110,13 @@ static inline int add_constant(struct sample *s, struct shape shape)
     float *data = graph_memory(&s->g, (size_t)n * sizeof *data);
     fill(s, data, n);
     return graph_add_constant(&s->g, "c", DTYPE_F32, &shape, data);
+}
+
+static inline int add_longs(struct sample *s, struct shape shape, const int64_t *numbers)
+{
+    size_t bytes = (size_t)shape_bytes(&shape, DTYPE_I64);
+    return graph_add_constant(&s->g, "longs", DTYPE_I64, &shape,
+                              memcpy(graph_memory(&s->g, bytes), numbers, bytes));
 }
 
 static inline int add_number(struct sample *s, float number)
@@ -208,6 +216,20 @@ static inline int onnx_value(struct sample *s, const char *name, int count, cons
 #define ONNX(s, name, ...) onnx_value(s, name, (int)COUNT_OF(((int[]){__VA_ARGS__})), \
                                       (int[]){__VA_ARGS__})
 
+/* An input whose channels, the second dimension, lie side by side. */
+static inline int channels_last(struct sample *s, struct shape shape)
+{
+    struct shape lying = shape;
+    int64_t perm[RANK_MAX] = {0, shape.rank - 1};
+    for (int i = 2; i < shape.rank; i++)
+        perm[i] = i - 1;
+    for (int i = 0; i < shape.rank; i++)
+        lying.dims[perm[i]] = shape.dims[i];
+    int x = add_input(s, lying);
+    with_ints(s, "perm", (size_t)shape.rank, perm);
+    return ONNX(s, "Transpose", x);
+}
+
 /* A 1x1 convolution: its output lies as convolutions leave it. */
 static inline struct attributes pointwise(enum activation activation)
 {
@@ -265,7 +287,8 @@ static inline void compare(const struct sample *s, const float *got, int value, 
     double scale = 1e-30, worst = 0;
     char shape[96];
     for (int64_t i = 0; i < n; i++) {
-        double difference = fabs((double)got[i] - (double)want[i]);
+        double difference = isnan(got[i]) && isnan(want[i])
+                                ? 0 : fabs((double)got[i] - (double)want[i]);
         scale = fabs((double)want[i]) > scale ? fabs((double)want[i]) : scale;
         if (!(difference <= worst)) {
             worst = difference;
@@ -314,6 +337,14 @@ static inline void run_and_compare(struct sample *s, struct program *p, const st
     }
 }
 
+static inline int has_kernel(const struct program *p, const char *kernel)
+{
+    for (int i = 0; i < p->step_count; i++)
+        if (strcmp(p->steps[i].kernel, kernel) == 0)
+            return 1;
+    return 0;
+}
+
 static inline int count_reorders(const struct program *p)
 {
     int count = 0;
@@ -338,6 +369,8 @@ static inline int try_one(struct sample *s, struct onednn *d, int threads, int f
             fail_msg("%s runs its reference", p.steps[i].op);
     if (s->reorders >= 0 && count_reorders(&p) > s->reorders)
         fail_msg("%d reorders, not %d", count_reorders(&p), s->reorders);
+    if (s->kernel && !has_kernel(&p, s->kernel))
+        fail_msg("no step runs %s", s->kernel);
     run_and_compare(s, &p, &b, outputs, tolerance);
     int steps = p.step_count;
     builder_release(&b);

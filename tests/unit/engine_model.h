@@ -319,6 +319,16 @@ static inline struct onnx_node *model_reads(struct model_builder *b, const char 
     return n;
 }
 
+/* The data of a constant. */
+static inline void *model_data(struct model_builder *b, const char *name)
+{
+    for (size_t i = 0; i < b->model.initializer_count; i++)
+        if (!strcmp(b->initializers[i].name, name))
+            return b->initializers[i].tensor.data;
+    fail_msg("no constant %s", name);
+    return NULL;
+}
+
 /* An attribute of that node. */
 static inline struct onnx_attribute *model_attribute_of(struct model_builder *b, const char *output,
                                                         const char *name)

@@ -16,7 +16,7 @@ static void check_conv(struct conv_case c, uint32_t seed)
     struct attributes a = {.spatial = 2, .kernel = {c.kh, c.kw}, .strides = {c.sh, c.sw},
                            .dilations = {c.dh, c.dw}, .pads_begin = {c.pt, c.pl},
                            .pads_end = {c.pb, c.pr}, .group = c.group,
-                           .activation = c.activation, .low = -0.5f, .high = 0.75f,
+                           .activation = c.activation, .low = -2.0f, .high = 3.0f,
                            .has_bias = c.bias, .has_residual = c.residual};
     int64_t ho = (c.h + c.pt + c.pb - (c.kh - 1) * c.dh - 1) / c.sh + 1;
     int64_t wo = (c.w + c.pl + c.pr - (c.kw - 1) * c.dw - 1) / c.sw + 1;
@@ -53,6 +53,11 @@ static void convolutions_that_models_use(void **state)
         {1, 32, 13, 11, 32, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, ACT_MISH},
         {1, 32, 9, 9, 32, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, ACT_LEAKY_RELU},
         {1, 20, 9, 9, 28, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 4, 1, 0, ACT_SWISH},
+        /* nearly what Winograd is for, and at its edges */
+        {1, 32, 9, 11, 32, 3, 3, 1, 2, 1, 1, 1, 1, 1, 1, 1, 1, 0, ACT_RELU},
+        {1, 32, 9, 11, 32, 3, 3, 1, 1, 1, 2, 1, 1, 1, 1, 1, 1, 0, ACT_NONE},
+        {1, 64, 9, 9, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 2, 1, 0, ACT_RELU},
+        {2, 32, 9, 10, 48, 3, 3, 1, 1, 1, 1, 2, 0, 1, 1, 1, 1, 1, ACT_CLIP},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++)
         check_conv(cases[i], (uint32_t)i);
@@ -98,7 +103,7 @@ static void convolution_keeps_a_residual_others_need(void **state)
     begin(&s, 5);
     struct attributes a = {.spatial = 2, .kernel = {3, 3}, .strides = {1, 1}, .dilations = {1, 1},
                            .pads_begin = {1, 1}, .pads_end = {1, 1}, .group = 1};
-    int x = add_input(&s, SHAPE(1, 16, 8, 8)), w = add_constant(&s, SHAPE(16, 16, 3, 3));
+    int x = add_input(&s, SHAPE(1, 32, 8, 8)), w = add_constant(&s, SHAPE(32, 32, 3, 3));
     int first = NODE(&s, &op_fused_conv, a, x, w);
     a.has_residual = 1;
     int second = NODE(&s, &op_fused_conv, a, first, w, NO_VALUE, first);
@@ -262,6 +267,21 @@ static void transposed_convolutions(void **state)
     }
 }
 
+/* Weights and bias that are computed: the reference's. */
+static void transposed_convolutions_with_computed_weights(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 2; i++) {
+        struct sample s;
+        begin(&s, i);
+        s.fast_only = 0;
+        int x = add_input(&s, SHAPE(1, 8, 5, 5));
+        int w = i ? add_constant(&s, SHAPE(8, 8, 3, 3)) : add_input(&s, SHAPE(8, 8, 3, 3));
+        add_output(&s, ONNX(&s, "ConvTranspose", x, w, add_input(&s, SHAPE(8))));
+        check(&s, 0, 2e-5);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -271,6 +291,7 @@ int main(void)
         cmocka_unit_test(convolutions_in_1d_and_3d),
         cmocka_unit_test(winograd_of_any_shape),
         cmocka_unit_test(transposed_convolutions),
+        cmocka_unit_test(transposed_convolutions_with_computed_weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

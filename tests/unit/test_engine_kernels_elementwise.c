@@ -52,7 +52,8 @@ static void a_number_for_each_channel(void **state)
         struct sample s;
         begin(&s, i);
         int64_t c = i / 3 % 2 ? 32 : 5, size = i < 6 ? 50 : 3;
-        int x = add_input(&s, i % 2 ? SHAPE(2, c, size, size) : SHAPE(2, c, size));
+        struct shape shape = i % 2 ? SHAPE(2, c, size, size) : SHAPE(2, c, size);
+        int x = i / 6 == 2 && i % 2 ? channels_last(&s, shape) : add_input(&s, shape);
         if (i / 6 == 1 && i % 2)
             x = convolved(&s, x);
         int other = add_constant(&s, i % 2 ? SHAPE(c, 1, 1) : SHAPE(1, c, 1));
@@ -123,7 +124,8 @@ static void activations_over_their_range(void **state)
     float *x = malloc(COUNT * sizeof *x);
     for (int i = 0; i < COUNT; i++)
         x[i] = i % 2 ? (float)(i - COUNT / 2) * 0.0123f : (float)(i - COUNT / 2) * 1e-6f;
-    const float ends[] = {0, -0.0f, 1e30f, -1e30f, 3e38f, -3e38f, 1e-38f, -1e-38f, 88.8f, -88.8f};
+    const float ends[] = {0, -0.0f, 1e30f, -1e30f, 3e38f, -3e38f, 1e-38f, -1e-38f, 88.8f, -88.8f,
+                          1, -1, 3, -3, 0.5f, -0.25f}; /* the latter: where some bend */
     memcpy(x, ends, sizeof ends);
     for (size_t i = 0; i < COUNT_OF(activation_names); i++) {
         struct sample s;

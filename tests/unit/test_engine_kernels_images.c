@@ -30,7 +30,7 @@ static void pools_of_any_shape(void **state)
     for (uint32_t i = 0; i < 60; i++) {
         struct sample s;
         begin(&s, i);
-        s.fast_only = 0; /* a window beyond the padding is the reference's */
+        s.fast_only = i % 3; /* averages of windows beyond the padding are the reference's */
         int64_t n = between(&s, 1, 2), c = between(&s, 1, 20);
         int x = add_input(&s, i % 6 == 5 ? SHAPE(n, c, between(&s, 8, 20))
                                          : SHAPE(n, c, between(&s, 8, 20), between(&s, 8, 20)));
@@ -68,7 +68,8 @@ struct resize_case {
     const char *mode, *transformation, *nearest;
     int64_t c, height, width;
     float scale_h, scale_w;
-    int convolved, fast;
+    enum { ROW_MAJOR, CONVOLVED, CHANNELS_LAST } lies;
+    int fast;
 };
 
 static void check_resize(struct resize_case r, uint32_t seed)
@@ -78,8 +79,9 @@ static void check_resize(struct resize_case r, uint32_t seed)
     s.opset = 18;
     s.fast_only = r.fast;
     int vector = r.height == 0;
-    int x = add_input(&s, vector ? SHAPE(2, r.c, r.width) : SHAPE(2, r.c, r.height, r.width));
-    if (r.convolved)
+    struct shape shape = vector ? SHAPE(2, r.c, r.width) : SHAPE(2, r.c, r.height, r.width);
+    int x = r.lies == CHANNELS_LAST ? channels_last(&s, shape) : add_input(&s, shape);
+    if (r.lies == CONVOLVED)
         x = convolved(&s, x);
     float *scales = graph_memory(&s.g, 16);
     scales[0] = scales[1] = 1;
@@ -94,7 +96,7 @@ static void check_resize(struct resize_case r, uint32_t seed)
         with_int(&s, "antialias", 1);
     int y = ONNX(&s, "Resize", x, NO_VALUE, list);
     add_output(&s, y);
-    if (r.convolved)
+    if (r.lies == CONVOLVED)
         add_output(&s, convolved(&s, y));
     check(&s, 0, 1e-5);
 }
@@ -119,24 +121,31 @@ static void resize_in_any_layout(void **state)
         {"cubic", "half_pixel", "floor", 8, 6, 9, 2, 2, 1, 1},
         {"cubic", "half_pixel", "floor", 3, 6, 9, 1.5f, 0.7f, 0, 1},
         {"linear", "half_pixel", "floor", 8, 40, 40, 2, 2, 1, 1},
+        {"nearest", "asymmetric", "floor", 3, 4, 3, 1, 1.67f, 0, 1},
+        {"nearest", "half_pixel", "floor", 12, 5, 6, 2, 3, 2, 1},
+        {"linear", "half_pixel", "floor", 12, 5, 6, 2, 1, 2, 1},
+        {"linear", "align_corners", "floor", 5, 5, 6, 3, 2, 2, 1},
         {"linear", "half_pixel", "floor", 8, 12, 12, 0.3f, 0.3f, 1, 0},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++)
         check_resize(cases[i], (uint32_t)i);
 }
 
-/* The channels are doubled: not a matter of rows and columns. */
+/* Channels or images are doubled: not a matter of rows and columns. */
 static void resize_of_channels_is_the_reference(void **state)
 {
     (void)state;
-    struct sample s;
-    begin(&s, 1);
-    s.opset = 18;
-    s.fast_only = 0;
-    static const float doubled[4] = {1, 2, 1, 2};
-    int list = graph_add_constant(&s.g, "scales", DTYPE_F32, &(struct shape){1, {4}}, doubled);
-    add_output(&s, ONNX(&s, "Resize", add_input(&s, SHAPE(1, 4, 3, 3)), NO_VALUE, list));
-    check(&s, 0, 1e-6);
+    static const float doubled[2][4] = {{1, 2, 1, 2}, {2, 1, 1, 2}};
+    for (uint32_t i = 0; i < 2; i++) {
+        struct sample s;
+        begin(&s, 1);
+        s.opset = 18;
+        s.fast_only = 0;
+        int list = graph_add_constant(&s.g, "scales", DTYPE_F32, &(struct shape){1, {4}},
+                                      doubled[i]);
+        add_output(&s, ONNX(&s, "Resize", add_input(&s, SHAPE(1, 4, 3, 3)), NO_VALUE, list));
+        check(&s, 0, 1e-6);
+    }
 }
 
 /* Places inside, on the border, and outside. */
@@ -149,12 +158,32 @@ static void grid_samples_of_any_kind(void **state)
         struct sample s;
         begin(&s, i);
         s.opset = 20;
-        int x = add_input(&s, SHAPE(2, between(&s, 1, 9), between(&s, 1, 20), between(&s, 1, 20)));
+        struct shape shape = SHAPE(2, between(&s, 1, 9), between(&s, 1, 20), between(&s, 1, 20));
+        int x = i % 5 ? add_input(&s, shape) : add_constant(&s, shape);
+        if (i % 5 == 0)
+            constant_data(&s, x)[0] = NAN; /* only those see it who give it a weight */
         int grid = add_input(&s, SHAPE(2, between(&s, 1, 40), between(&s, 1, 30), 2));
         grid = ONNX(&s, "Mul", grid, add_number(&s, 1.5f));
         with_string(&s, "mode", modes[i % 2]);
         with_string(&s, "padding_mode", paddings[i / 2 % 3]);
         with_int(&s, "align_corners", i / 6 % 2);
+        add_output(&s, ONNX(&s, "GridSample", x, grid));
+        check(&s, 0, 1e-5);
+    }
+}
+
+/* Cubic, and over volumes: the reference's. */
+static void grid_samples_with_rare_settings(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 2; i++) {
+        struct sample s;
+        begin(&s, i);
+        s.opset = 20;
+        s.fast_only = 0;
+        int x = add_input(&s, i ? SHAPE(2, 3, 4, 5, 6) : SHAPE(2, 3, 5, 6));
+        int grid = add_input(&s, i ? SHAPE(2, 3, 2, 4, 3) : SHAPE(2, 3, 4, 2));
+        with_string(&s, "mode", i ? "linear" : "cubic");
         add_output(&s, ONNX(&s, "GridSample", x, grid));
         check(&s, 0, 1e-5);
     }
@@ -168,6 +197,7 @@ int main(void)
         cmocka_unit_test(resize_in_any_layout),
         cmocka_unit_test(resize_of_channels_is_the_reference),
         cmocka_unit_test(grid_samples_of_any_kind),
+        cmocka_unit_test(grid_samples_with_rare_settings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,16 +34,33 @@ static void concat_of_long_pieces(void **state)
         int y = add_input(&s, SHAPE(axis ? 3 : 1, axis == 1 ? 9 : 4, axis == 2 ? 2000 : long_side));
         with_int(&s, "axis", axis);
         add_output(&s, ONNX(&s, "Concat", x, y, x));
+        s.kernel = "rows:join";
         check(&s, 0, 0);
     }
 }
 
-static void split(struct sample *s, int x, int64_t first, int parts[2])
+/* Whole numbers, in long and in short pieces: the reference's. */
+static void concat_of_whole_numbers(void **state)
 {
-    const int64_t sizes[2] = {first, shape_at(s, x)->dims[1] - first};
-    const int in[2] = {x, graph_add_constant(&s->g, "sizes", DTYPE_I64, &(struct shape){1, {2}},
-                                             memcpy(graph_memory(&s->g, 16), sizes, 16))};
-    with_int(s, "axis", 1);
+    (void)state;
+    for (uint32_t i = 0; i < 2; i++) {
+        struct sample s;
+        begin(&s, i);
+        s.fast_only = 0;
+        int x = add_input(&s, i ? SHAPE(2, 3) : SHAPE(2, 2000));
+        int y = add_input(&s, i ? SHAPE(2, 5) : SHAPE(2, 3000));
+        s.g.values[x].type = s.g.values[y].type = DTYPE_I64;
+        with_int(&s, "axis", 1);
+        add_output(&s, ONNX(&s, "Concat", x, y));
+        check(&s, 0, 0);
+    }
+}
+
+static void split(struct sample *s, int x, int64_t axis, int64_t first, int parts[2])
+{
+    const int64_t sizes[2] = {first, shape_at(s, x)->dims[axis] - first};
+    const int in[2] = {x, add_longs(s, SHAPE(2), sizes)};
+    with_int(s, "axis", axis);
     int index = onnx_outputs(s, "Split", 2, in, 3);
     memcpy(parts, s->g.nodes[index].outputs, 2 * sizeof *parts);
 }
@@ -61,8 +78,27 @@ static void split_into_channels(void **state)
         if (i % 2)
             x = convolved(&s, x);
         int parts[2];
-        split(&s, x, first, parts);
+        split(&s, x, 1, first, parts);
         add_output(&s, convolved(&s, parts[0]));
+        add_output(&s, parts[1]);
+        check(&s, 0, 1e-5);
+    }
+}
+
+/* Rows are the reference's, and so is a part without channels. */
+static void split_into_others(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 4; i++) {
+        struct sample s;
+        int parts[2];
+        begin(&s, i);
+        s.fast_only = 0;
+        int x = add_input(&s, SHAPE(2, 8, 5, 7));
+        if (i % 2)
+            x = convolved(&s, x);
+        split(&s, x, i < 2 ? 2 : 1, i < 2 ? 2 : 0, parts);
+        add_output(&s, parts[0]);
         add_output(&s, parts[1]);
         check(&s, 0, 1e-5);
     }
@@ -80,7 +116,8 @@ static void transposes_in_any_order(void **state)
         begin(&s, i);
         const char *reader = readers[i % 6];
         s.fast_only = 0;
-        int x = add_input(&s, SHAPE(between(&s, 1, 2), i % 4 ? 16 : 7, between(&s, 1, 6), 5));
+        struct shape shape = SHAPE(between(&s, 1, 2), i % 4 ? 16 : 7, between(&s, 1, 6), 5);
+        int x = i % 11 ? add_input(&s, shape) : add_constant(&s, shape);
         int y = i / 6 % 2 ? convolved(&s, x) : x;
         for (uint32_t k = 0; k < 1 + i / 12 % 2; k++) {
             random_order(&s, perm, 4);
@@ -111,6 +148,11 @@ static void transposes_need_no_step(void **state)
     int q = transposed(&s, x, (int64_t[]){0, 2, 1, 3});
     int k = transposed(&s, x, (int64_t[]){0, 2, 3, 1});
     add_output(&s, ONNX(&s, "MatMul", q, k));
+    assert_int_equal(check_steps(&s, 1e-5), 1);
+    finish(&s);
+    begin(&s, 2); /* only ones change places: row-major again */
+    x = transposed(&s, add_input(&s, SHAPE(2, 1, 5, 3)), (int64_t[]){0, 2, 1, 3});
+    add_output(&s, ONNX(&s, "Softmax", x));
     assert_int_equal(check_steps(&s, 1e-5), 1);
     finish(&s);
 }
@@ -183,7 +225,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(concat_in_any_layout),
         cmocka_unit_test(concat_of_long_pieces),
+        cmocka_unit_test(concat_of_whole_numbers),
         cmocka_unit_test(split_into_channels),
+        cmocka_unit_test(split_into_others),
         cmocka_unit_test(transposes_in_any_order),
         cmocka_unit_test(transposes_need_no_step),
         cmocka_unit_test(outputs_may_be_inputs_constants_and_shared),

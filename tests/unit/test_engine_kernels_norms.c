@@ -12,10 +12,29 @@ static void layer_norm_of_any_width(void **state)
         int64_t rows = between(&s, 1, 80), size = i < 3 ? 768 : between(&s, 1, 200);
         int x = add_input(&s, SHAPE(2, rows, size));
         int scale = add_constant(&s, SHAPE(size)), bias = add_constant(&s, SHAPE(size));
-        add_output(&s, NODE(&s, &op_layer_norm, ((struct attributes){.epsilon = 1e-5f}), x, scale,
+        if (i % 2) { /* over two dimensions, and without a bias */
+            with_int(&s, "axis", 1);
+            with_float(&s, "epsilon", 0.3f);
+            x = ONNX(&s, "LayerNormalization", x, add_constant(&s, SHAPE(rows, size)));
+        }
+        add_output(&s, NODE(&s, &op_layer_norm, ((struct attributes){.epsilon = 0.1f}), x, scale,
                             bias));
         check(&s, 0, 1e-5);
     }
+}
+
+/* The reference's. */
+static void layer_norm_with_its_mean(void **state)
+{
+    (void)state;
+    struct sample s;
+    begin(&s, 1);
+    s.fast_only = 0;
+    const int in[2] = {add_input(&s, SHAPE(2, 5, 7)), add_constant(&s, SHAPE(7))};
+    int node = onnx_outputs(&s, "LayerNormalization", 2, in, 3);
+    add_output(&s, s.g.nodes[node].outputs[0]);
+    add_output(&s, s.g.nodes[node].outputs[1]);
+    check(&s, 0, 1e-5);
 }
 
 static void rms_norm_of_any_width(void **state)
@@ -27,7 +46,7 @@ static void rms_norm_of_any_width(void **state)
         s.opset = 23;
         int64_t rows = between(&s, 1, 80), size = i < 3 ? 768 : between(&s, 1, 200);
         int x = add_input(&s, SHAPE(2, rows, size)), scale = add_constant(&s, SHAPE(size));
-        struct attributes a = {.epsilon = 1e-5f};
+        struct attributes a = {.epsilon = 0.1f};
         if (i % 2) {
             x = ONNX(&s, "RMSNormalization", x, scale);
             with_int(&s, "axis", 1);
@@ -57,9 +76,10 @@ static void group_norms_of_any_shape(void **state)
         int64_t numbers = i % 4 && i % 3 == 0 ? g : c;
         int scale = add_constant(&s, SHAPE(numbers)), bias = add_constant(&s, SHAPE(numbers)), y;
         if (i % 4 == 0) {
-            y = NODE(&s, &op_group_norm, ((struct attributes){.group = g, .epsilon = 1e-5f}), x,
+            y = NODE(&s, &op_group_norm, ((struct attributes){.group = g, .epsilon = 0.1f}), x,
                      scale, bias);
         } else if (i % 4 == 1 && numbers == c) {
+            with_float(&s, "epsilon", 0.2f);
             y = ONNX(&s, "InstanceNormalization", x, scale, bias);
         } else {
             with_int(&s, "num_groups", g);
@@ -82,9 +102,14 @@ static void moments_far_from_zero(void **state)
         x[i] = 10000.0f + (float)(i / 8 % 2 ? 1 : -1);
     row_moments(x, 8 * 5000, &one);
     row_moments8(x, 5000, eight);
-    assert_true(fabs(one.spread / 40000 - 1) < 1e-3 && fabs(one.mean - 10000) < 1e-2);
+    assert_true(one.count == 8 * 5000 && fabs(one.spread / 40000 - 1) < 1e-3 &&
+                fabs(one.mean - 10000) < 1e-2);
     for (int i = 0; i < 8; i++)
         assert_true(eight[i].count == 5000 && fabs(eight[i].spread / 5000 - 1) < 1e-3);
+    for (int i = 0; i < 1000; i++) /* their mean is no float */
+        x[i] = 1e7f + (float)(i % 2);
+    row_moments(x, 1000, &one);
+    assert_true(fabs(one.mean - 10000000.5) < 1e-3 && fabs(one.spread / 250 - 1) < 1e-3);
 }
 
 static void batch_norm_without_a_convolution(void **state)
@@ -112,6 +137,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(layer_norm_of_any_width),
+        cmocka_unit_test(layer_norm_with_its_mean),
         cmocka_unit_test(rms_norm_of_any_width),
         cmocka_unit_test(group_norms_of_any_shape),
         cmocka_unit_test(moments_far_from_zero),

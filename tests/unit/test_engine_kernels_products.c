@@ -42,6 +42,41 @@ static void products_of_computed_values(void **state)
     }
 }
 
+/* What is no product of matrices with constant weights, or whose C is no row, is the reference's. */
+static void gemms_of_any_kind(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 20; i++) {
+        struct sample s;
+        begin(&s, i);
+        s.fast_only = 0;
+        int64_t k = between(&s, 1, 20), n = between(&s, 2, 20);
+        const struct shape summands[] = {SHAPE(n), SHAPE(n, 1), SHAPE(n, n), SHAPE(1, n), SHAPE(1)};
+        int x = add_input(&s, i % 2 ? SHAPE(k, n) : SHAPE(n, k));
+        int w = add_constant(&s, i / 2 % 2 ? SHAPE(n, k) : SHAPE(k, n));
+        with_int(&s, "transA", i % 2);
+        with_int(&s, "transB", i / 2 % 2);
+        add_output(&s, ONNX(&s, "Gemm", x, w, add_constant(&s, summands[i / 4])));
+        check(&s, LINEAR_WAYS, 2e-5);
+    }
+}
+
+static void products_of_vectors(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 6; i++) {
+        struct sample s;
+        begin(&s, i);
+        s.fast_only = 0;
+        const struct shape pairs[3][2] = {{SHAPE(9), SHAPE(9, 5)}, {SHAPE(4, 9), SHAPE(9)},
+                                          {SHAPE(9), SHAPE(9)}};
+        int x = add_input(&s, pairs[i / 2][0]);
+        int w = i % 2 ? add_input(&s, pairs[i / 2][1]) : add_constant(&s, pairs[i / 2][1]);
+        add_output(&s, ONNX(&s, "MatMul", x, w));
+        check(&s, LINEAR_WAYS, 2e-5);
+    }
+}
+
 static void products_of_transposed_values(void **state)
 {
     (void)state;
@@ -67,6 +102,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(linear_of_any_shape),
         cmocka_unit_test(products_of_computed_values),
+        cmocka_unit_test(gemms_of_any_kind),
+        cmocka_unit_test(products_of_vectors),
         cmocka_unit_test(products_of_transposed_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,7 +6,8 @@
 struct recurrent_case {
     const char *op;
     int64_t steps, batch, in, hidden;
-    int mode, bias, states, batch_first, flag, relu; /* states: 1 constant, 2 inputs */
+    int mode, bias, states; /* the latter two: 1 constant, 2 inputs */
+    int batch_first, flag, relu; /* relu: 1 everywhere, 2 in the second direction */
     int lengths; /* 1: they differ */
     int peepholes;
     float clip;
@@ -27,7 +28,7 @@ static int add_lengths(struct sample *s, int64_t batch, int64_t steps)
 {
     int32_t *data = graph_memory(&s->g, (size_t)batch * sizeof *data);
     for (int64_t i = 0; i < batch; i++)
-        data[i] = (int32_t)between(s, 0, steps);
+        data[i] = (int32_t)between(s, -1, steps + 1); /* those beyond either end are cut */
     struct shape shape = SHAPE(batch);
     return graph_add_constant(&s->g, "lengths", DTYPE_I32, &shape, data);
 }
@@ -35,14 +36,14 @@ static int add_lengths(struct sample *s, int64_t batch, int64_t steps)
 static void with_settings(struct sample *s, const struct recurrent_case *c, int64_t gates)
 {
     static const char *const directions[] = {"forward", "reverse", "bidirectional"};
-    static const char *const relu[] = {"Relu", "Relu"};
+    static const char *const relu[] = {"Relu", "Relu"}, *const mixed[] = {"Tanh", "Relu"};
     with_string(s, "direction", directions[c->mode]);
     with_int(s, "layout", c->batch_first);
     if (gates > 1)
         with_int(s, gates == 3 ? "linear_before_reset" : "input_forget", c->flag);
     if (c->relu) {
         struct onnx_attribute *a = with_attribute(s, "activations", ONNX_STRINGS);
-        a->strings = relu;
+        a->strings = c->relu == 1 ? relu : mixed;
         a->count = c->mode == 2 ? 2 : 1;
     }
     if (c->clip > 0)
@@ -60,7 +61,8 @@ static void check_recurrent(struct sample *s, const struct recurrent_case *c)
                  add_weights(s, SHAPE(d, gates * h, h), h), NO_VALUE, NO_VALUE, NO_VALUE,
                  NO_VALUE, NO_VALUE};
     if (c->bias)
-        in[3] = add_constant(s, SHAPE(d, 2 * gates * h));
+        in[3] = c->bias == 1 ? add_constant(s, SHAPE(d, 2 * gates * h))
+                             : add_input(s, SHAPE(d, 2 * gates * h));
     if (c->lengths)
         in[4] = add_lengths(s, b, c->steps);
     for (int i = 5; c->states && i < 5 + (gates == 4 ? 2 : 1); i++)
@@ -101,7 +103,9 @@ static void recurrent_layers_with_rare_settings(void **state)
         {"LSTM", 4, 3, 5, 18, 2, 1, 2, 0, 0, 0, 0, 1, 0, 7},
         {"LSTM", 4, 3, 5, 18, 0, 1, 0, 0, 0, 0, 0, 0, 0.2f, 7},
         {"LSTM", 4, 3, 5, 18, 0, 1, 0, 0, 1, 0, 0, 0, 0, 7},
+        {"LSTM", 4, 3, 5, 18, 0, 2, 0, 0, 0, 0, 0, 0, 0, 7},
         {"GRU", 4, 3, 5, 18, 2, 1, 1, 0, 1, 0, 1, 0, 0.3f, 3},
+        {"RNN", 4, 3, 5, 18, 2, 1, 0, 0, 0, 2, 0, 0, 0, 3},
     };
     for (uint32_t i = 0; i < COUNT_OF(cases); i++) {
         struct sample s;

@@ -84,8 +84,45 @@ static void test_no_spelled_activation(void **state)
     passes_give(b, "HardSigmoid Mul", 1e-6);
     b = model_x(17, 1, 50);
     add_spelled(b, HARD_SWISH_LATE);
-    *(float *)b->initializers[2].tensor.data = 5; /* both the upper bound and the divisor */
+    *(float *)model_data(b, "six") = 5; /* both the upper bound and the divisor */
     passes_give(b, "Add Clip Mul Div", 1e-6);
+}
+
+/* One number or one input is another than in the pattern. */
+static void test_nearly_spelled_activation(void **state)
+{
+    (void)state;
+    static const struct {
+        enum spelled form;
+        const char *constant; /* gets this value; or NULL */
+        float value;
+        const char *output, *inputs; /* of a node that reads others */
+    } cases[] = {
+        {HARD_SIGMOID, "none", -1, NULL, NULL},       {HARD_SWISH, "none", -1, NULL, NULL},
+        {HARD_SIGMOID, "three", 2.5f, NULL, NULL},    {HARD_SWISH_LATE, "three", 2, NULL, NULL},
+        {HARD_SWISH_SIXTH, "sixth", 0.2f, NULL, NULL}, {HARD_SIGMOID, NULL, 0, "y", "c three"},
+        {HARD_SWISH_LATE, NULL, 0, "y", "m three"},   {HARD_SWISH_LATE, NULL, 0, "m", "z c"},
+        {HARD_SWISH, NULL, 0, "y", "z d"},            {QUICK_GELU, NULL, 0, "x1", "factor z"},
+        {SILU, NULL, 0, "s", "z"},                    {MISH, NULL, 0, "p", "z"},
+        {MISH, NULL, 0, "y", "z t"},                  {HARD_SWISH_NODE, NULL, 0, "s", "z"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct model_builder *b = model_x(17, 1, 50);
+        model_input(b, "z", DTYPE_F32, 1, 50);
+        add_spelled(b, cases[i].form);
+        if (cases[i].constant)
+            *(float *)model_data(b, cases[i].constant) = cases[i].value;
+        if (cases[i].output)
+            model_reads(b, cases[i].output, cases[i].inputs);
+        passed(b, 1e-6);
+    }
+    struct model_builder *b = model_x(17, 1, 50);
+    model_node(b, "HardSigmoid", "x", "s");
+    model_float(b, "alpha", 0.16666667f);
+    model_float(b, "beta", 0.4f);
+    model_node(b, "Mul", "x s", "y");
+    model_output(b, "y");
+    passes_give(b, "HardSigmoid Mul", 1e-6);
 }
 
 /* Every activation that is an epilogue, behind a Conv and behind a Linear. */
@@ -174,7 +211,7 @@ static void test_no_gelu(void **state)
     (void)state;
     struct model_builder *b = model_x(17, 1, 50);
     add_gelu(b, 0);
-    *(float *)b->initializers[0].tensor.data = 1.4f; /* the root of two */
+    *(float *)model_data(b, "root") = 1.4f;
     passes_give(b, "Div Erf Add Mul Mul", 1e-6);
     b = model_x(17, 1, 50);
     add_gelu(b, 0);
@@ -187,6 +224,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_spelled_activations),
         cmocka_unit_test(test_no_spelled_activation),
+        cmocka_unit_test(test_nearly_spelled_activation),
         cmocka_unit_test(test_activations_are_fused),
         cmocka_unit_test(test_activations_not_fused),
         cmocka_unit_test(test_gelu),

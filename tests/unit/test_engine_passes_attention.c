@@ -151,6 +151,105 @@ static void test_heads(void **state)
     passes_give(b, "Transpose Mul MatMul Add Softmax MatMul", 1e-5);
 }
 
+/* q, k and v of any shape, a mask, and Softmax over the axis. NULL: no mask. */
+static struct model_builder *plain_attention(const struct shape *q, const struct shape *k,
+                                             const struct shape *v, const struct shape *mask,
+                                             int axis)
+{
+    static const char *const names[] = {"q", "k", "v", "mask"};
+    const struct shape *const shapes[] = {q, k, v, mask};
+    struct model_builder *b = model_new(17);
+    for (int i = 0; i < 4 && shapes[i]; i++) {
+        const int64_t *d = shapes[i]->dims;
+        model_input(b, names[i], DTYPE_F32, shapes[i]->rank, (int)d[0], (int)d[1], (int)d[2],
+                    (int)d[3], (int)d[4]);
+    }
+    add_transpose(b, "k", "kt", 4, 0, 1, 3, 2);
+    model_node(b, "MatMul", "q kt", "s");
+    if (mask)
+        model_node(b, "Add", "s mask", "sm");
+    model_node(b, "Softmax", mask ? "sm" : "s", "p");
+    model_int(b, "axis", axis);
+    model_node(b, "MatMul", "p v", "y");
+    model_output(b, "y");
+    return b;
+}
+
+/* Shapes that broadcast where the operator does not; another axis; weights behind the values. */
+static void test_nearly_heads(void **state)
+{
+    (void)state;
+    static const struct shape q = {4, {2, 4, 5, 8}}, k = {4, {2, 4, 6, 8}}, v = {4, {2, 4, 6, 3}};
+    static const struct shape one_q = {4, {2, 4, 1, 8}}, one_k = {4, {2, 1, 6, 8}};
+    static const struct shape one_v = {4, {2, 1, 6, 3}}, first_k = {4, {1, 4, 6, 8}};
+    static const struct shape column = {2, {5, 1}}, rows = {2, {5, 6}}, wide = {4, {2, 4, 1, 6}};
+    static const struct shape deep = {5, {3, 2, 4, 5, 6}};
+    static const struct {
+        const struct shape *q, *k, *v, *mask;
+        int axis;
+        const char *nodes;
+    } cases[] = {
+        {&q, &k, &v, &rows, 3, "Attention"},
+        {&q, &k, &v, &wide, 3, "Attention"},
+        {&q, &one_k, &one_v, NULL, 3, "Transpose MatMul Softmax MatMul"},
+        {&q, &first_k, &v, NULL, 3, "Transpose MatMul Softmax MatMul"},
+        {&q, &k, &one_v, NULL, 3, "Transpose MatMul Softmax MatMul"},
+        {&q, &k, &v, &column, 3, "Transpose MatMul Add Softmax MatMul"},
+        {&one_q, &k, &v, &rows, 3, "Transpose MatMul Add Softmax MatMul"},
+        {&q, &k, &v, &deep, 4, "Transpose MatMul Add Softmax MatMul"},
+        {&q, &k, &v, NULL, 2, "Transpose MatMul Softmax MatMul"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        graph_is(passed(plain_attention(cases[i].q, cases[i].k, cases[i].v, cases[i].mask,
+                                        cases[i].axis), 1e-5), cases[i].nodes);
+    struct model_builder *b = plain_attention(&q, &k, &v, NULL, 3);
+    model_input(b, "u", DTYPE_F32, 4, 2, 4, 3, 5);
+    model_reads(b, "y", "u p");
+    graph_is(passed(b, 1e-5), "Transpose MatMul Softmax MatMul");
+}
+
+/* Heads that are repeated one by one, by whole groups, along the batch, or reshaped otherwise. */
+static void test_repeated_heads(void **state)
+{
+    (void)state;
+    static const struct {
+        int k[4], apart[5], many[5];
+        int shared;
+    } cases[] = {
+        {{2, 2, 6, 8}, {2, 2, 1, 6, 8}, {1, 1, 2, 1, 1}, 1},
+        {{2, 2, 6, 8}, {2, 1, 2, 6, 8}, {1, 2, 1, 1, 1}, 0},
+        {{2, 6, 2, 8}, {2, 2, 1, 6, 8}, {1, 1, 2, 1, 1}, 0},
+        {{1, 2, 6, 8}, {1, 2, 1, 6, 8}, {2, 1, 2, 1, 1}, 0},
+        {{2, 2, 1, 8}, {2, 2, 1, 1, 8}, {1, 1, 2, 6, 1}, 0},
+    };
+    for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
+        const int *k = cases[i / 2].k, *apart = cases[i / 2].apart, *many = cases[i / 2].many;
+        struct model_builder *b = model_new(23);
+        model_input(b, "q", DTYPE_F32, 4, 2, 4, 5, 8);
+        model_longs(b, "apart", 5, apart[0], apart[1], apart[2], apart[3], apart[4]);
+        model_longs(b, "many", 5, many[0], many[1], many[2], many[3], many[4]);
+        model_longs(b, "joined", 4, 2, 4, 6, 8);
+        for (const char *name = "kv"; *name; name++) {
+            model_input(b, model_text(b, "%c", *name), DTYPE_F32, 4, k[0], k[1], k[2], k[3]);
+            model_node(b, "Reshape", model_text(b, "%c apart", *name), model_text(b, "%c1", *name));
+            model_node(b, "Expand", model_text(b, "%c1 many", *name), model_text(b, "%c2", *name));
+            model_node(b, "Reshape", model_text(b, "%c2 joined", *name),
+                       model_text(b, "%c3", *name));
+        }
+        if (i % 2) { /* the operator, or spelled out */
+            model_node(b, "Attention", "q k3 v3", "y");
+        } else {
+            add_transpose(b, "k3", "kt", 4, 0, 1, 3, 2);
+            model_node(b, "MatMul", "q kt", "s");
+            model_node(b, "Softmax", "s", "p");
+            model_node(b, "MatMul", "p v3", "y");
+        }
+        model_output(b, "y");
+        graph_is(passed(b, 1e-5), cases[i / 2].shared ? "Attention"
+                                  : "Reshape Expand Reshape Reshape Expand Reshape Attention");
+    }
+}
+
 enum { HEADS = 3, DEPTH = 4, WIDTH = HEADS * DEPTH };
 enum attention_form {
     ZOO,           /* scores divided, k transposed at once */
@@ -439,6 +538,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rotary),
         cmocka_unit_test(test_heads),
+        cmocka_unit_test(test_nearly_heads),
+        cmocka_unit_test(test_repeated_heads),
         cmocka_unit_test(test_windows),
         cmocka_unit_test(test_hidden_scores),
         cmocka_unit_test(test_attention),

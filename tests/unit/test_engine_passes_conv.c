@@ -173,6 +173,7 @@ static void test_pad(void **state)
         {{0, 0, 1, 0, 0, 0, 2, 1}, "constant", 1, 0},
         {{0, 0, 1, 1, 0, 0, 1, 1}, "reflect", 0, 0},
         {{0, 0, 1, -1, 0, 0, 1, 1}, "constant", 0, 0},
+        {{0, 0, 1, 1, 0, 0, 1, -1}, "constant", 0, 0},
         {{0, 1, 1, 1, 0, 0, 1, 1}, "constant", 0, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
