@@ -107,6 +107,27 @@ static inline void passes_give(struct model_builder *b, const char *nodes, doubl
     assert_int_equal(graph_macs(after), graph_macs(model_build(b)));
 }
 
+/* ---- models that only look like a pattern ---- */
+
+/* A constant's first number, what the node reads that makes a value, a value that is an output. */
+struct change {
+    const char *constant;
+    float value;
+    const char *maker, *inputs, *also;
+};
+
+/* The passes may do what they like with it, if the results stay. */
+static inline void passed_changed(struct model_builder *b, const struct change *c, double tolerance)
+{
+    if (c->constant)
+        *(float *)model_data(b, c->constant) = c->value;
+    if (c->maker)
+        model_reads(b, c->maker, c->inputs);
+    if (c->also)
+        model_output(b, c->also);
+    passed(b, tolerance);
+}
+
 /* ---- layers ---- */
 
 static inline void add_conv(struct model_builder *b, const char *x, const char *y, int in, int out,

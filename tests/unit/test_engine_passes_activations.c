@@ -94,27 +94,28 @@ static void test_nearly_spelled_activation(void **state)
     (void)state;
     static const struct {
         enum spelled form;
-        const char *constant; /* gets this value; or NULL */
-        float value;
-        const char *output, *inputs; /* of a node that reads others */
+        struct change change;
     } cases[] = {
-        {HARD_SIGMOID, "none", -1, NULL, NULL},       {HARD_SWISH, "none", -1, NULL, NULL},
-        {HARD_SIGMOID, "three", 2.5f, NULL, NULL},    {HARD_SWISH_LATE, "three", 2, NULL, NULL},
-        {HARD_SWISH_SIXTH, "sixth", 0.2f, NULL, NULL}, {HARD_SIGMOID, NULL, 0, "y", "c three"},
-        {HARD_SWISH_LATE, NULL, 0, "y", "m three"},   {HARD_SWISH_LATE, NULL, 0, "m", "z c"},
-        {HARD_SWISH, NULL, 0, "y", "z d"},            {QUICK_GELU, NULL, 0, "x1", "factor z"},
-        {SILU, NULL, 0, "s", "z"},                    {MISH, NULL, 0, "p", "z"},
-        {MISH, NULL, 0, "y", "z t"},                  {HARD_SWISH_NODE, NULL, 0, "s", "z"},
+        {HARD_SIGMOID, {.constant = "none", .value = -1}},
+        {HARD_SWISH, {.constant = "none", .value = -1}},
+        {HARD_SIGMOID, {.constant = "three", .value = 2.5f}},
+        {HARD_SWISH_LATE, {.constant = "three", .value = 2}},
+        {HARD_SWISH_SIXTH, {.constant = "sixth", .value = 0.2f}},
+        {HARD_SIGMOID, {.maker = "y", .inputs = "c three"}},
+        {HARD_SWISH_LATE, {.maker = "y", .inputs = "m three"}},
+        {HARD_SWISH_LATE, {.maker = "m", .inputs = "z c"}},
+        {HARD_SWISH, {.maker = "y", .inputs = "z d"}},
+        {HARD_SWISH_NODE, {.maker = "s", .inputs = "z"}},
+        {QUICK_GELU, {.maker = "x1", .inputs = "factor z"}},
+        {SILU, {.maker = "s", .inputs = "z"}},
+        {MISH, {.maker = "p", .inputs = "z"}},
+        {MISH, {.maker = "y", .inputs = "z t"}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct model_builder *b = model_x(17, 1, 50);
         model_input(b, "z", DTYPE_F32, 1, 50);
         add_spelled(b, cases[i].form);
-        if (cases[i].constant)
-            *(float *)model_data(b, cases[i].constant) = cases[i].value;
-        if (cases[i].output)
-            model_reads(b, cases[i].output, cases[i].inputs);
-        passed(b, 1e-6);
+        passed_changed(b, &cases[i].change, 1e-6);
     }
     struct model_builder *b = model_x(17, 1, 50);
     model_node(b, "HardSigmoid", "x", "s");
@@ -219,6 +220,32 @@ static void test_no_gelu(void **state)
     passes_give(b, "Div Erf Add Mul Mul", 1e-6);
 }
 
+static void test_nearly_gelu(void **state)
+{
+    (void)state;
+    static const struct {
+        int order; /* -1: all */
+        struct change change;
+    } cases[] = {
+        {-1, {.constant = "root", .value = 1.4f}},     {-1, {.constant = "inverse", .value = 0.8f}},
+        {-1, {.constant = "one", .value = 2}},         {-1, {.constant = "half", .value = 0.6f}},
+        {-1, {.also = "b"}},                           {0, {.maker = "d", .inputs = "z c"}},
+        {0, {.maker = "y", .inputs = "d wide"}},       {2, {.maker = "d", .inputs = "half z"}},
+        {2, {.maker = "d", .inputs = "one x"}},        {4, {.maker = "y", .inputs = "z d"}},
+        {4, {.maker = "d", .inputs = "c wide"}},
+    };
+    for (size_t i = 0; i < 6 * sizeof cases / sizeof *cases; i++) {
+        int order = (int)(i % 6), only = cases[i / 6].order;
+        if (only >= 0 && only != order - order % 2)
+            continue;
+        struct model_builder *b = model_x(17, 1, 50);
+        model_input(b, "z", DTYPE_F32, 1, 50);
+        model_constant(b, "wide", DTYPE_F32, &(struct shape){2, {1, 1}}, &(const float){0.5f});
+        add_gelu(b, order);
+        passed_changed(b, &cases[i / 6].change, 1e-6);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -229,6 +256,7 @@ int main(void)
         cmocka_unit_test(test_activations_not_fused),
         cmocka_unit_test(test_gelu),
         cmocka_unit_test(test_no_gelu),
+        cmocka_unit_test(test_nearly_gelu),
     };
     return cmocka_run_group_tests(tests, NULL, models_free);
 }

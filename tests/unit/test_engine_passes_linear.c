@@ -53,6 +53,45 @@ static void test_no_bias(void **state)
     passes_give(b, "MatMul Add MatMul Add", 1e-5);
 }
 
+/* What is no row of biases or factors, and a second row. */
+static void test_nearly_linear(void **state)
+{
+    (void)state;
+    static const struct shape row = {1, {5}}, column = {2, {5, 1}}, deep = {3, {1, 1, 5}};
+    static const struct {
+        const char *op;
+        const struct shape *shape;
+        const char *nodes;
+    } cases[] = {
+        {"Add", &row, "Gemm Add"},    {"Add", &column, "Gemm Add"}, {"Add", &deep, "Gemm Add"},
+        {"Mul", &column, "Gemm Mul"}, {"Mul", &deep, "Gemm Mul"},   {"Mul", &row, "Gemm+Mul"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct model_builder *b = model_x(17, 2, 5, 6);
+        model_random(b, "w", 2, 6, 5);
+        model_random(b, "c", 1, 5);
+        float *d = model_constant(b, "d", DTYPE_F32, cases[i].shape, NULL);
+        for (int k = 0; k < 5; k++)
+            d[k] = model_next(b);
+        model_node(b, "Gemm", "x w c", "p");
+        model_node(b, cases[i].op, "p d", "y");
+        model_output(b, "y");
+        passes_give(b, cases[i].nodes, 1e-5);
+    }
+    for (int i = 0; i < 3; i++) { /* turned; C a column as long as a row; both computed */
+        struct model_builder *b = model_x(17, 2, 5, 5);
+        if (i == 2)
+            model_input(b, "c", DTYPE_F32, 1, 5);
+        else
+            model_random(b, "c", 2, i ? 5 : 1, i ? 1 : 5);
+        model_random(b, "w", 2, 5, 5);
+        model_node(b, "Gemm", "x w c", "y");
+        model_int(b, "transA", i == 0);
+        model_output(b, "y");
+        graph_is(passed(b, 1e-5), "Gemm");
+    }
+}
+
 /* Equation, shapes and what is left of it. A third tensor, a diagonal and a sum within one tensor
  * are left to the operator. */
 static void test_einsum(void **state)
@@ -105,6 +144,25 @@ static void test_einsum_weights(void **state)
     passes_give(b, "Reshape MatMul Reshape Relu", 1e-5);
 }
 
+/* Three tensors; more labels than a product has dimensions. */
+static void test_einsum_left_alone(void **state)
+{
+    (void)state;
+    struct model_builder *b = model_x(17, 2, 3, 4);
+    model_input(b, "w", DTYPE_F32, 2, 4, 5);
+    model_input(b, "v", DTYPE_F32, 2, 5, 2);
+    model_node(b, "Einsum", "x w v", "y");
+    model_string(b, "equation", "ij,jk,kl->il");
+    model_output(b, "y");
+    graph_is(passed(b, 1e-5), "Einsum");
+    b = model_x(17, 8, 2, 2, 2, 2, 2, 2, 2, 1024);
+    model_input(b, "w", DTYPE_F32, 8, 2, 2, 2, 2, 2, 2, 2, 1024);
+    model_node(b, "Einsum", "x w", "y");
+    model_string(b, "equation", "abcdefgk,abcdefgk->abcdefg");
+    model_output(b, "y");
+    graph_is(passed(b, 1e-4), "Einsum");
+}
+
 static void test_layer_scale(void **state)
 {
     (void)state;
@@ -134,8 +192,10 @@ int main(void)
         cmocka_unit_test(test_linear),
         cmocka_unit_test(test_gemm),
         cmocka_unit_test(test_no_bias),
+        cmocka_unit_test(test_nearly_linear),
         cmocka_unit_test(test_einsum),
         cmocka_unit_test(test_einsum_weights),
+        cmocka_unit_test(test_einsum_left_alone),
         cmocka_unit_test(test_layer_scale),
     };
     return cmocka_run_group_tests(tests, NULL, models_free);
