@@ -42,7 +42,7 @@ static void products_of_computed_values(void **state)
     }
 }
 
-/* What is no product of matrices with constant weights, or whose C is no row, is the reference's. */
+/* No product of matrices, or a C that is no row: the reference's. */
 static void gemms_of_any_kind(void **state)
 {
     (void)state;

@@ -335,6 +335,22 @@ static void test_windows(void **state)
     add_turning_slice(b, "q5", 0, 1, 0, 2);
     passes_give(b, "Reshape Transpose Slice Squeeze Slice Squeeze Slice Squeeze Attention "
                    "Transpose Reshape", 1e-5);
+    b = model_new(18); /* keys of another value */
+    model_input(b, "other", DTYPE_F32, 3, 6, 4, 3 * WIDTH);
+    model_node(b, "Reshape", "other apart", "other5");
+    add_transpose(b, "other5", "t2", 5, 2, 0, 3, 1, 4);
+    add_windows(b, BY_GATHER);
+    model_reads(b, "k", "t2 at1");
+    passed(b, 1e-5);
+    b = model_new(18); /* the result has another shape in the end */
+    add_windows(b, BY_GATHER);
+    memcpy(model_data(b, "merged"), (const int64_t[]){24, 1, WIDTH}, 3 * sizeof(int64_t));
+    passed(b, 1e-5);
+    b = model_new(18); /* a bias that is computed */
+    add_windows(b, BY_GATHER);
+    model_input(b, "given", DTYPE_F32, 4, 1, HEADS, 4, 4);
+    model_reads(b, "sb", "s given");
+    passed(b, 1e-5);
 }
 
 /* A condition known at load hides scores: a mask like any other. One that is computed stays. */
@@ -357,6 +373,29 @@ static void test_hidden_scores(void **state)
         model_output(b, "y");
         passes_give(b, form < 2 ? "MatMul Add Softmax" : "MatMul Where Softmax", 1e-6);
     }
+    struct model_builder *b = model_new(17); /* the condition is computed */
+    model_input(b, "q", DTYPE_F32, 4, 2, 3, 5, 4);
+    model_input(b, "kt", DTYPE_F32, 4, 2, 3, 4, 5);
+    model_scalar(b, "zero", 0);
+    model_scalar(b, "least", -1e31f);
+    model_node(b, "MatMul", "q kt", "s");
+    model_node(b, "Less", "s zero", "c");
+    model_node(b, "Where", "c s least", "w");
+    model_node(b, "Softmax", "w", "y");
+    model_output(b, "y");
+    passes_give(b, "MatMul Less Where Softmax", 1e-6);
+    b = model_new(17); /* one row is hidden in five ways: the scores grow */
+    uint8_t seen[25] = {1, 0, 1, 1, 0, 1, 1};
+    model_input(b, "q", DTYPE_F32, 4, 2, 3, 1, 4);
+    model_input(b, "kt", DTYPE_F32, 4, 2, 3, 4, 5);
+    memset(seen + 7, 1, 18);
+    model_constant(b, "c", DTYPE_BOOL, &(struct shape){2, {5, 5}}, seen);
+    model_scalar(b, "least", -INFINITY);
+    model_node(b, "MatMul", "q kt", "s");
+    model_node(b, "Where", "c s least", "w");
+    model_node(b, "Softmax", "w", "y");
+    model_output(b, "y");
+    passes_give(b, "MatMul Where Softmax", 1e-6);
 }
 
 static void add_projection(struct model_builder *b, const char *name, enum attention_form form)
@@ -511,17 +550,67 @@ static void exchange(struct model_builder *b)
     model_reads(b, "s", "k.h q.h");
 }
 
+/* q is read elsewhere, too. */
+static void keep_query(struct model_builder *b)
+{
+    model_output(b, "q");
+}
+
+/* One of the three has no bias. */
+static void drop_bias(struct model_builder *b)
+{
+    model_reads(b, "q", "q.p")->op_type = "Identity";
+}
+
+/* Activations behind the three that are not all the same. */
+static void activate(struct model_builder *b)
+{
+    model_reads(b, "q", "q.p")->op_type = "Relu";
+    model_reads(b, "k", "k.p")->op_type = "Tanh";
+    model_reads(b, "v", "v.p")->op_type = "Relu";
+}
+
+/* Scores times two where they were halved: a factor, not a divisor. */
+static void double_scores(struct model_builder *b)
+{
+    model_maker(b, "s1")->op_type = "Mul";
+}
+
 static void test_nearly_attention(void **state)
 {
     (void)state;
     static void (*const variants[])(struct model_builder *) = {use_activations, use_other_input,
-                                                               scale_values, exchange};
-    for (int i = 0; i < 4; i++) {
+                                                               scale_values, keep_query, drop_bias,
+                                                               activate, exchange, double_scores};
+    for (int i = 0; i < 8; i++) {
         struct model_builder *b = attention_model(ZOO);
         variants[i](b);
-        assert_int_equal(graph_count(passed(b, 1e-5), "wattle", "Attention"),
-                         variants[i] == exchange);
+        assert_int_equal(graph_count(passed(b, 1e-5), "wattle", "Attention"), i >= 6);
     }
+}
+
+/* A mask for the first keys, one besides the causal one, a cap on scores; thirds of rows. */
+static void test_nearly_attention_operator(void **state)
+{
+    (void)state;
+    struct model_builder *b = attention_model(OPERATOR);
+    b->inputs[1].dims[3].value = 3;
+    passed(b, 1e-5);
+    b = attention_model(CAUSAL);
+    model_input(b, "mask", DTYPE_F32, 4, 2, 1, 1, 5);
+    model_reads(b, "o", "q.h k.h v.h mask");
+    passed(b, 1e-5);
+    b = attention_model(OPERATOR);
+    struct onnx_node *last = model_maker(b, "o");
+    struct onnx_attribute *cap =
+        (struct onnx_attribute *)(uintptr_t)&last->attributes[last->attribute_count++];
+    *cap = (struct onnx_attribute){.name = "softcap", .type = ONNX_FLOAT, .f = 0.5f};
+    passed(b, 1e-5);
+    b = attention_model(GEMM_SPLIT);
+    model_input(b, "long", DTYPE_F32, 3, 2, 15, WIDTH);
+    model_reads(b, "q", "long");
+    model_attribute_of(b, "q", "axis")->i = 1;
+    passed(b, 1e-5);
 }
 
 /* Passes may leave their memory unused, but must not fail for want of it. */
@@ -545,6 +634,7 @@ int main(void)
         cmocka_unit_test(test_attention),
         cmocka_unit_test(test_no_attention),
         cmocka_unit_test(test_nearly_attention),
+        cmocka_unit_test(test_nearly_attention_operator),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, models_free);

@@ -202,6 +202,58 @@ static void test_batchnorm_first(void **state)
     passes_give(b, "BatchNormalization+Relu Conv", 1e-5);
 }
 
+/* Numbers that are none for each channel, or that add dimensions or channels. */
+static void test_nearly_scale(void **state)
+{
+    (void)state;
+    static const struct {
+        int channels;
+        struct shape shape;
+        const char *nodes;
+    } cases[] = {
+        {4, {3, {1, 1, 1}}, "Conv+Mul"},   {4, {5, {1, 1, 4, 1, 1}}, "Conv Mul"},
+        {1, {3, {4, 1, 1}}, "Conv Mul"},   {4, {4, {2, 1, 1, 1}}, "Conv Mul"},
+        {4, {2, {1, 4}}, "Conv Mul"},      {4, {4, {1, 4, 1, 1}}, "Conv+Mul"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct model_builder *b = model_x(17, 4, 2, 3, 6, 4);
+        add_conv(b, "x", "c", 3, cases[i].channels, 3, 1, 1);
+        float *data = model_constant(b, "m", DTYPE_F32, &cases[i].shape, NULL);
+        for (int64_t k = 0; k < shape_elements(&cases[i].shape); k++)
+            data[k] = model_next(b);
+        model_node(b, "Mul", "c m", "y");
+        model_output(b, "y");
+        passes_give(b, cases[i].nodes, 1e-5);
+    }
+}
+
+/* Weights, a bias and statistics that are computed. */
+static void test_computed_parameters(void **state)
+{
+    (void)state;
+    struct model_builder *b = model_x(17, 4, 2, 3, 6, 6);
+    model_input(b, "bias", DTYPE_F32, 1, 4);
+    add_conv(b, "x", "c", 3, 4, 3, 1, 1);
+    model_reads(b, "c", "x c.w bias");
+    add_batch_norm(b, "n", "c", "n1", 4);
+    model_node(b, "Relu", "n1", "y");
+    model_output(b, "y");
+    passes_give(b, "Conv BatchNormalization+Relu", 1e-5);
+    b = model_x(17, 4, 2, 3, 6, 6);
+    model_input(b, "w", DTYPE_F32, 4, 4, 3, 1, 1);
+    model_node(b, "Conv", "x w", "c");
+    model_node(b, "Relu", "c", "y");
+    model_output(b, "y");
+    passes_give(b, "Conv Relu", 1e-5);
+    b = model_x(17, 4, 2, 3, 6, 6);
+    model_input(b, "mean", DTYPE_F32, 1, 3);
+    add_batch_norm(b, "n", "x", "n1", 3);
+    model_reads(b, "n1", "x n.s n.b mean n.v");
+    model_node(b, "Relu", "n1", "y");
+    model_output(b, "y");
+    passes_give(b, "BatchNormalization Relu", 1e-5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -214,6 +266,8 @@ int main(void)
         cmocka_unit_test(test_conv_output),
         cmocka_unit_test(test_pad),
         cmocka_unit_test(test_batchnorm_first),
+        cmocka_unit_test(test_nearly_scale),
+        cmocka_unit_test(test_computed_parameters),
     };
     return cmocka_run_group_tests(tests, NULL, models_free);
 }

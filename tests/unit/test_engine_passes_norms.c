@@ -164,7 +164,8 @@ static void test_nearly_rmsnorm(void **state)
         {DIVIDED, {.maker = "n", .inputs = "r x"}}, {INVERSE, {.constant = "one", .value = 2}},
         {POWER, {.constant = "half", .value = -1}}, {POWER, {.maker = "n", .inputs = "z i"}},
         {RECIPROCAL, {.also = "i"}},                {INVERSE, {.maker = "n", .inputs = "z i"}},
-        {DIVIDED, {.maker = "n", .inputs = "z r"}}, {DIVIDED, {.constant = "epsilon", .value = 0.3f}},
+        {DIVIDED, {.maker = "n", .inputs = "z r"}},
+        {DIVIDED, {.constant = "epsilon", .value = 0.3f}},
         {INVERSE, {.also = "m"}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
