@@ -296,6 +296,27 @@ static void judge_span(struct record *r)
     find(r, VERDICT_INVALID, text);
 }
 
+/* Runs come one after another. Where not all latencies are kept, none of the others took less than
+ * half of the least that is: a clock's step may fool that, but not a count of runs that is wrong. */
+static void judge_latencies(struct record *r)
+{
+    static const double SHARE = 0.02, SLACK_S = 0.1; /* a worker's clock may tick every 10 ms */
+    char text[192];
+    double sum_s = 0, least_s = INFINITY;
+    for (size_t i = 0; i < r->latency_count; i++) {
+        sum_s += (double)r->latency_ns[i] / 1e9;
+        least_s = fmin(least_s, (double)r->latency_ns[i] / 1e9);
+    }
+    if (r->latency_count < r->runs)
+        sum_s = fmax(sum_s, least_s / 2 * (double)r->runs);
+    if (sum_s <= (1 + SHARE) * r->wall_s + SLACK_S)
+        return;
+    snprintf(text, sizeof text, "the latencies that the worker tells, %.3g s for %llu runs, do not "
+             "fit into its window of %.3g s: hold it against wattle worker --check", sum_s,
+             (unsigned long long)r->runs, r->wall_s);
+    find(r, VERDICT_INVALID, text);
+}
+
 static void judge(const struct measure_options *o, struct record *r)
 {
     double cpu_s = r->user_s + r->system_s;
@@ -308,6 +329,7 @@ static void judge(const struct measure_options *o, struct record *r)
         find(r, VERDICT_SUSPECT, "cannot tell whether other programs ran: the worker gave no CPU "
                                  "time");
     judge_span(r);
+    judge_latencies(r);
     if (!r->warmup_stable)
         find(r, VERDICT_SUSPECT, "latency still had a slope after warm-up: use a longer --warmup");
     if (r->runs < o->min_runs)

@@ -75,6 +75,17 @@ done
 expect 3 own --worker false
 in_err "wattle worker --check 'false'"
 
+# So are times that do not fit into the window: too long, or of too many runs.
+sed 's/\$((stop - start))/$(((stop - start) * 1000))/' gzip.sh >slow.sh
+sed 's/\(\\"done\\",\\"runs\\":\)\$runs/\1${runs}000/' gzip.sh >many.sh
+for lie in slow many; do
+    expect 3 own --worker "sh $lie.sh" --json "$dir/l.json"
+    json "$dir/l.json" '.cells[0] | .verdict == "INVALID" and
+        ([.reasons[] | select(test("do not fit into its window"))] | length) == 1'
+    expect 1 "$wattle" worker --check "sh $lie.sh"
+    in_out "WRONG  go: latencies are plausible"
+done
+
 expect 2 own --worker ''
 in_err "empty"
 expect 2 "$wattle" run
