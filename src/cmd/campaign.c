@@ -254,6 +254,7 @@ static int compare_cell(const struct campaign *c, const struct measure_outputs *
     struct error why = {0};
     struct agreement *a = &c->agreements[i];
     progress_say("comparing outputs", &c->plan.cells[i]);
+    const struct measure_limits limits = measure_limits_of(&c->plan.cells[i]);
     int result = measure_outputs(&c->plan.cells[i], &c->request->measure, &outputs, &why);
     if (result == ERROR_INTERRUPTED) {
         *e = why;
@@ -262,9 +263,9 @@ static int compare_cell(const struct campaign *c, const struct measure_outputs *
     if (result)
         snprintf(a->detail, sizeof a->detail, "no outputs: %.170s", why.text);
     else if (reference)
-        measure_agree(reference, &outputs, MEASURE_TOLERANCE, a);
+        measure_agree_within(reference, &outputs, &limits, a);
     else
-        measure_expect(&c->request->expect, &outputs, MEASURE_TOLERANCE, a);
+        measure_expect(&c->request->expect, &outputs, &limits, a);
     measure_outputs_release(&outputs);
     return 0;
 }

@@ -81,31 +81,64 @@ static int is_float(enum dtype type)
     return type == DTYPE_F32 || type == DTYPE_F64 || type == DTYPE_F16 || type == DTYPE_BF16;
 }
 
+/* Other integers are numbers of something, or truth. */
+static int is_step(enum dtype type)
+{
+    return type == DTYPE_I8 || type == DTYPE_U8 || type == DTYPE_I16 || type == DTYPE_U16;
+}
+
+static void name_element(const struct measure_output *r, size_t i, double b, struct agreement *out)
+{
+    char at[64];
+    index_text(&r->tensor.shape, i, at, sizeof at);
+    out->ok = 0;
+    snprintf(out->detail, sizeof out->detail, "%.40s%s is %.7g, the reference has %.7g", r->name,
+             at, b, element(&r->tensor, i));
+}
+
+/* Both are roots of sums of squares. */
+static void judge_sum(const struct measure_output *r, double error, double size, double limit,
+                      struct agreement *out)
+{
+    if (isinf(limit) || error <= limit * size)
+        return;
+    out->ok = 0;
+    snprintf(out->detail, sizeof out->detail, "%.40s is off by %.3g of its root mean square, "
+             "more than rounding makes (%g)", r->name, error / size, limit);
+}
+
 /* The first element beyond tolerance is named; the largest error is kept over all of them. */
 static void compare(const struct measure_output *r, const struct measure_output *x,
-                    double tolerance, struct agreement *out)
+                    const struct measure_limits *limits, struct agreement *out)
 {
+    enum dtype type = r->tensor.type;
     size_t n = (size_t)shape_elements(&r->tensor.shape);
-    int exact = !is_float(r->tensor.type);
-    tolerance = tolerance_of(r->tensor.type, tolerance);
-    double scale = scale_of(&r->tensor, n);
+    int exact = !is_float(type) && !(limits->has_steps && is_step(type));
+    double tolerance = tolerance_of(type, limits->element), scale = scale_of(&r->tensor, n);
+    double errors = 0, squares = 0;
     for (size_t i = 0; i < n; i++) {
         double a = element(&r->tensor, i), b = element(&x->tensor, i), d = difference(a, b, scale);
         if (d > out->max_rel_error)
             out->max_rel_error = d;
+        errors += d * d;
+        squares += isfinite(a) ? (a / scale) * (a / scale) : 0;
         int agrees = exact ? same_bits(&r->tensor, &x->tensor, i) : d <= tolerance;
-        if (agrees || !out->ok)
-            continue;
-        char at[64];
-        index_text(&r->tensor.shape, i, at, sizeof at);
-        out->ok = 0;
-        snprintf(out->detail, sizeof out->detail, "%.40s%s is %.7g, the reference has %.7g",
-                 r->name, at, b, a);
+        if (!agrees && out->ok)
+            name_element(r, i, b, out);
     }
+    if (out->ok)
+        judge_sum(r, sqrt(errors), sqrt(squares), limits->rms, out);
 }
 
 void measure_agree(const struct measure_outputs *reference, const struct measure_outputs *x,
                    double tolerance, struct agreement *out)
+{
+    const struct measure_limits limits = {tolerance, INFINITY, 0};
+    measure_agree_within(reference, x, &limits, out);
+}
+
+void measure_agree_within(const struct measure_outputs *reference, const struct measure_outputs *x,
+                          const struct measure_limits *limits, struct agreement *out)
 {
     out->ok = 1;
     out->max_rel_error = 0;
@@ -120,7 +153,7 @@ void measure_agree(const struct measure_outputs *reference, const struct measure
     for (size_t i = 0; i < x->count; i++) {
         const struct measure_output *a = &reference->outputs[i], *b = &x->outputs[i];
         if (a->tensor.type == b->tensor.type && shape_equal(&a->tensor.shape, &b->tensor.shape)) {
-            compare(a, b, tolerance, out);
+            compare(a, b, limits, out);
             continue;
         }
         char sa[64], sb[64];

@@ -2,6 +2,7 @@
 #include "measure/inputs.h"
 #include "model/format.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -38,4 +39,11 @@ const char *measure_precision(const struct cell *c)
 {
     int is_the_files = !strcmp(c->precision, quantised) || !strcmp(c->precision, unknown);
     return is_the_files ? "f32" : c->precision;
+}
+
+struct measure_limits measure_limits_of(const struct cell *c)
+{
+    if (strcmp(c->precision, quantised) != 0)
+        return (struct measure_limits){MEASURE_TOLERANCE, INFINITY, 0};
+    return (struct measure_limits){MEASURE_QUANTISED_ELEMENT, MEASURE_QUANTISED_RMS, 1};
 }

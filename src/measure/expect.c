@@ -28,8 +28,8 @@ static int all_used(const struct data *expected, const struct measure_outputs *x
     return 1;
 }
 
-void measure_expect(const struct data *expected, const struct measure_outputs *x, double tolerance,
-                    struct agreement *out)
+void measure_expect(const struct data *expected, const struct measure_outputs *x,
+                    const struct measure_limits *limits, struct agreement *out)
 {
     double largest = 0;
     out->ok = 1;
@@ -44,7 +44,7 @@ void measure_expect(const struct data *expected, const struct measure_outputs *x
         struct measure_output reference = {.tensor = item->tensor};
         snprintf(reference.name, sizeof reference.name, "%s", x->outputs[i].name);
         const struct measure_outputs a = {1, &reference}, b = {1, &x->outputs[i]};
-        measure_agree(&a, &b, tolerance, out);
+        measure_agree_within(&a, &b, limits, out);
         largest = out->max_rel_error > largest ? out->max_rel_error : largest;
     }
     if (!isnan(out->max_rel_error))

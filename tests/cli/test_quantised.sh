@@ -20,7 +20,31 @@ in_out "threads 1, quantised"
 expect 2 run quantised.onnx -r builtin --precision int8 --dry-run
 in_err "no chosen runtime computes in precision 'int8'"
 
-# So are files that only their runtime reads, by what their structure says.
+# Numbers a step beside each other agree there, as they do not in f32; wrong ones do not.
+python3 - <<'PY'
+import struct
+def save(name, values):
+    head = "{'descr': '<f4', 'fortran_order': False, 'shape': (4, 64), }"
+    head += " " * (-(10 + len(head) + 1) % 64) + "\n"
+    with open(name, "wb") as file:
+        file.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode() +
+                   struct.pack("<256f", *values))
+x = [(i * 37 % 256 - 128) / 128 for i in range(256)]
+save("x.npy", x)
+save("step.npy", [v + (-1) ** i / 128 for i, v in enumerate(x)])
+save("one.npy", [v + (i == 70) / 2 for i, v in enumerate(x)])
+save("scale.npy", [v * 0.85 for v in x])
+PY
+expect 0 run quantised.onnx -r builtin --provider cpu,reference --input x.npy --expect step.npy --json s.json
+json s.json '[.cells[].agreement | .ok and .max_rel_error > 0.003 and .max_rel_error < 0.02] | all'
+expect 5 run plain.onnx -r builtin --input x.npy --expect step.npy
+expect 5 run quantised.onnx -r builtin --input x.npy --expect one.npy --json s.json
+json s.json '.cells[0].agreement | .ok == false and (.detail | startswith("out_x[1,6] is "))'
+expect 5 run quantised.onnx -r builtin --input x.npy --expect scale.npy --json s.json
+json s.json '.cells[0].agreement | .ok == false and (.detail | test("is off by 0.1.* of its root mean square"))'
+in_out "DIFFER"
+
+# Files that only their runtime reads are called so by what their structure says.
 if "$wattle" runtimes | grep -q "^openvino "; then
     files=$root/tests/fixtures/openvino
     for case in bytes.xml:quantised quantised.tflite:quantised relu.xml:f32 relu.tflite:f32 relu:f32; do

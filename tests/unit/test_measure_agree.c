@@ -133,26 +133,82 @@ static void expected_tensors_are_found_by_name_or_position(void **state)
     const struct measure_outputs x = {2, outputs};
     struct data_item items[2] = {{.name = "logits", .strict = 1, .tensor = outputs[1].tensor}};
     const struct data by_name = {.items = items, .count = 1};
+    const struct measure_limits plain = measure_limits_of(&(struct cell){.precision = "f32"});
     struct agreement out = {0};
-    measure_expect(&by_name, &x, 1e-4, &out);
+    measure_expect(&by_name, &x, &plain, &out);
     assert_int_equal(out.ok, 1); /* of "hidden" nothing is expected */
 
     items[0] = (struct data_item){.position = 1, .tensor = outputs[1].tensor};
-    measure_expect(&by_name, &x, 1e-4, &out);
+    measure_expect(&by_name, &x, &plain, &out);
     assert_int_equal(out.ok, 1);
     items[0].position = 0;
-    measure_expect(&by_name, &x, 1e-4, &out);
+    measure_expect(&by_name, &x, &plain, &out);
     assert_int_equal(out.ok, 0);
     assert_string_equal(out.detail, "hidden[1,1] is 6, the reference has 5");
     assert_true(fabs(out.max_rel_error - 0.1) < 1e-6);
 
     items[0] = (struct data_item){.name = "other", .strict = 1, .tensor = outputs[1].tensor};
-    measure_expect(&by_name, &x, 1e-4, &out);
+    measure_expect(&by_name, &x, &plain, &out);
     assert_int_equal(out.ok, 0);
     assert_string_equal(out.detail, "no output matches the expected 'other'");
     items[0] = (struct data_item){.position = 2, .tensor = outputs[1].tensor};
-    measure_expect(&by_name, &x, 1e-4, &out);
+    measure_expect(&by_name, &x, &plain, &out);
     assert_int_equal(out.ok, 0);
+}
+
+static struct agreement agree_quantised(struct measure_output a, struct measure_output b)
+{
+    struct measure_outputs r = {1, &a}, x = {1, &b};
+    const struct cell cell = {.precision = "quantised"};
+    const struct measure_limits limits = measure_limits_of(&cell);
+    struct agreement out = {.ok = 1};
+    measure_agree_within(&r, &x, &limits, &out);
+    return out;
+}
+
+/* A step of 1/127 here and there is rounding; all of them by some, or one by many, are not. */
+static void quantised_outputs_may_be_a_step_off(void **state)
+{
+    (void)state;
+    float a[6] = {0, 20, -30, 40, 50, 127}, b[6] = {1, 20, -31, 40, 51, 127};
+    assert_int_equal(agree_quantised(output(a), output(b)).ok, 1);
+    assert_int_equal(agree(output(a), output(b)).ok, 0);
+    for (int i = 0; i < 6; i++)
+        b[i] = a[i] + 9;
+    struct agreement out = agree_quantised(output(a), output(b));
+    assert_int_equal(out.ok, 0);
+    assert_string_equal(out.detail, "logits is off by 0.15 of its root mean square, more than "
+                        "rounding makes (0.12)");
+    assert_true(fabs(out.max_rel_error - 9 / 127.0) < 1e-6);
+    float many[1000] = {[999] = 127}, one[1000] = {[7] = 26, [999] = 127};
+    struct measure_output r = {"y", {DTYPE_F32, {1, {1000}}, many}};
+    struct measure_output x = {"y", {DTYPE_F32, {1, {1000}}, one}};
+    out = agree_quantised(r, x);
+    assert_int_equal(out.ok, 0);
+    assert_string_equal(out.detail, "y[7] is 26, the reference has 0");
+    one[7] = NAN;
+    assert_int_equal(agree_quantised(r, x).ok, 0);
+    one[7] = many[7];
+    assert_int_equal(agree_quantised(r, x).ok, 1);
+    many[999] = one[999] = 0; /* nothing but zeros */
+    assert_int_equal(agree_quantised(r, x).ok, 1);
+    one[0] = 0.1f;
+    assert_int_equal(agree_quantised(r, x).ok, 0);
+}
+
+/* Of a model that gives its last layer's integers themselves; classes and counts stay exact. */
+static void quantised_integers_may_be_a_step_off(void **state)
+{
+    (void)state;
+    uint8_t a[2] = {100, 255}, b[2] = {101, 255}, far[2] = {140, 255};
+    struct measure_output x = {"q", {DTYPE_U8, {1, {2}}, a}}, y = {"q", {DTYPE_U8, {1, {2}}, b}};
+    struct measure_output z = {"q", {DTYPE_U8, {1, {2}}, far}};
+    assert_int_equal(agree_quantised(x, y).ok, 1);
+    assert_int_equal(agree_quantised(x, z).ok, 0);
+    assert_int_equal(agree(x, y).ok, 0);
+    int64_t c[2] = {100, 255}, d[2] = {101, 255};
+    struct measure_output i = {"n", {DTYPE_I64, {1, {2}}, c}}, k = {"n", {DTYPE_I64, {1, {2}}, d}};
+    assert_int_equal(agree_quantised(i, k).ok, 0);
 }
 
 int main(void)
@@ -166,6 +222,8 @@ int main(void)
         cmocka_unit_test(shapes_types_and_counts_must_match),
         cmocka_unit_test(differences_are_summed_up),
         cmocka_unit_test(sixteen_bits_have_their_own_tolerance),
+        cmocka_unit_test(quantised_outputs_may_be_a_step_off),
+        cmocka_unit_test(quantised_integers_may_be_a_step_off),
         cmocka_unit_test(expected_tensors_are_found_by_name_or_position),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
