@@ -238,10 +238,24 @@ static int describe_port(struct openvino *v, const void *port, const char *role,
     return code;
 }
 
-typedef int port_getter(const void *compiled, size_t index, void **port);
+typedef int port_getter(const void *model, size_t index, void **port);
+
+/* Compiling gives outputs the names of nodes that were fused into them as well, and any of them may
+ * be told: what the model's author wrote is told by the model as it was read. */
+static void take_name(struct openvino *v, port_getter *get, size_t index, struct port *p)
+{
+    void *port = NULL;
+    char name[NAME_BYTES];
+    if (get(v->model, index, &port))
+        return;
+    ov_port_name(&v->api, port, NULL, index, name, sizeof name);
+    if (name[0])
+        snprintf(p->name, sizeof p->name, "%s", name);
+    v->api.output_const_port_free(port);
+}
 
 static int describe_ports(struct openvino *v, const char *role, port_getter *get,
-                          struct port *ports, size_t count, struct error *e)
+                          port_getter *get_read, struct port *ports, size_t count, struct error *e)
 {
     int code = 0;
     if (count > ADAPTER_TENSOR_MAX)
@@ -253,6 +267,8 @@ static int describe_ports(struct openvino *v, const char *role, port_getter *get
         code = status ? ov_api_error(&v->api, status, e, "cannot inspect %s %zu", role, i)
                       : describe_port(v, port, role, i, &ports[i], e);
         v->api.output_const_port_free(port);
+        if (!code)
+            take_name(v, get_read, i, &ports[i]);
     }
     return code;
 }
@@ -288,11 +304,11 @@ static int make_ports(struct openvino *v, struct error *e)
         status = v->api.compiled_model_outputs_size(v->compiled, &outputs);
     if (status)
         return ov_api_error(&v->api, status, e, "cannot count inputs and outputs");
-    int code = describe_ports(v, "input", v->api.compiled_model_input_by_index, v->inputs, inputs,
-                              e);
+    int code = describe_ports(v, "input", v->api.compiled_model_input_by_index,
+                              v->api.model_const_input_by_index, v->inputs, inputs, e);
     if (!code)
-        code = describe_ports(v, "output", v->api.compiled_model_output_by_index, v->outputs,
-                              outputs, e);
+        code = describe_ports(v, "output", v->api.compiled_model_output_by_index,
+                              v->api.model_const_output_by_index, v->outputs, outputs, e);
     if (code)
         return code;
     for (size_t i = 0; i < inputs; i++)

@@ -58,6 +58,7 @@ struct ov_devices {
     X(int, model_inputs_size, (const void *, size_t *))                                            \
     X(int, model_const_input_by_index, (const void *, size_t, void **))                            \
     X(int, model_const_input_by_name, (const void *, const char *, void **))                       \
+    X(int, model_const_output_by_index, (const void *, size_t, void **))                           \
     X(int, model_reshape_by_port_indexes,                                                          \
       (const void *, const size_t *, const struct ov_partial_shape *, size_t))                     \
     X(int, port_get_any_name, (const void *, char **))                                             \

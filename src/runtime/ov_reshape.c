@@ -32,8 +32,10 @@ void ov_port_name(const struct ov_api *api, const void *port, const char *role, 
     char *text = NULL;
     if (!api->port_get_any_name(port, &text) && text && *text)
         snprintf(name, size, "%s", text);
-    else
+    else if (role)
         snprintf(name, size, "%s_%zu", role, index);
+    else
+        name[0] = '\0';
     api->free(text);
 }
 
@@ -44,7 +46,7 @@ static int is_alias(const struct plan *p, const void *model, const char *alias, 
     char other[NAME_MAX_BYTES];
     if (p->api->model_const_input_by_name(model, alias, &port) || !port)
         return 0;
-    ov_port_name(p->api, port, "", 0, other, sizeof other);
+    ov_port_name(p->api, port, NULL, 0, other, sizeof other);
     p->api->output_const_port_free(port);
     return !strcmp(other, name);
 }

@@ -15,7 +15,8 @@
 int ov_reshape(const struct ov_api *api, void *model, const struct adapter_request *r,
                const char *names[ADAPTER_TENSOR_MAX], struct error *e);
 
-/* The port's name, or `role` and the index where it has none (IR files may lack them). */
+/* The port's name, or `role` and the index where it has none (IR files may lack them), "" without a
+ * role. */
 void ov_port_name(const struct ov_api *api, const void *port, const char *role, size_t index,
                   char *name, size_t size);
 

@@ -228,7 +228,7 @@ API int ov_model_inputs_size(const void *model, size_t *size)
     return fails("model_inputs_size");
 }
 
-/* A port is 1 of x and 2 of y. */
+/* A port is 1 of x, 2 of y, and 3 of y as a compiled model calls it. */
 static int port(const char *function, char which, void **out)
 {
     if (fails(function))
@@ -251,6 +251,13 @@ API int ov_model_const_input_by_name(const void *model, const char *name, void *
     return strcmp(name, "alias") ? -1 : port("model_const_input_by_name", 1, out);
 }
 
+API int ov_model_const_output_by_index(const void *model, size_t i, void **out)
+{
+    (void)model;
+    (void)i;
+    return port("model_const_output_by_index", 2, out);
+}
+
 API int ov_model_reshape_by_port_indexes(const void *model, const size_t *indexes,
                                          const struct partial_shape *shapes, size_t count)
 {
@@ -268,7 +275,7 @@ API int ov_port_get_any_name(const void *p, char **out)
 {
     if (fails("port_get_any_name"))
         return -1;
-    *out = text(*(const char *)p == 1 ? "x" : "y");
+    *out = text(*(const char *)p == 1 ? "x" : *(const char *)p == 2 ? "y" : "fused");
     return 0;
 }
 
@@ -281,7 +288,7 @@ API int ov_port_get_element_type(const void *p, int *type)
 
 API int ov_port_get_partial_shape(const void *p, struct partial_shape *s)
 {
-    int unsized = *(const char *)p == 2 && getenv("FAKE_OV_UNSIZED");
+    int unsized = *(const char *)p != 1 && getenv("FAKE_OV_UNSIZED");
     if (fails("port_get_partial_shape"))
         return -1;
     s->rank = (struct dimension){model_rank, model_rank};
@@ -333,7 +340,7 @@ API int ov_compiled_model_output_by_index(const void *m, size_t i, void **out)
 {
     (void)m;
     (void)i;
-    return port("compiled_model_output_by_index", 2, out);
+    return port("compiled_model_output_by_index", 3, out);
 }
 
 API int ov_compiled_model_get_property(const void *m, const char *key, char **out)
