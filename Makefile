@@ -158,7 +158,7 @@ check-tidy: $(BUILD)/gen/onnx.pb-c.h
 
 # libDNNL brings GCC's OpenMP: neither clang's runtime nor a sanitizer may meet it in a parallel loop of ours.
 without_openmp := OPENMP=-lgomp WARN=-w
-tsan_tests := test_worker_* test_meter_* test_measure_* test_host_* test_base_* test_engine_api
+tsan_tests := test_worker_* test_meter_* test_measure_* test_host_* test_base_* test_engine_threads
 
 # make fuzz TARGET=onnx: libFuzzer with sanitizers for FUZZ_SECONDS. What it finds of interest is kept in
 # build-fuzz/corpus, an input that fails in build-fuzz. CONTRIBUTING.md tells the rest.

@@ -296,7 +296,8 @@ static int64_t elements(const struct graph *g, int value)
 static int64_t cost(const struct graph *g, const struct node *n)
 {
     int64_t total = n->op->macs ? n->op->macs(g, n) : 0;
-    if (total < 0)
+    int price = n->op->mac_price ? n->op->mac_price : 1;
+    if (total < 0 || __builtin_mul_overflow(total, price, &total))
         return INT64_MAX;
     for (int i = 0; i < n->input_count; i++)
         if (__builtin_add_overflow(total, elements(g, n->inputs[i]), &total))

@@ -91,6 +91,7 @@ struct op {
     int64_t (*macs)(const struct graph *g, const struct node *n); /* NULL: none */
     int heavy; /* its work is not in proportion to its elements, nor told by macs: never folded, so
                   that a file cannot make loading slow */
+    int mac_price; /* of one multiply-add of its reference kernel, in elements copied; 0: 1 */
     const void *detail; /* the family's own: which row of its table */
 };
 

@@ -54,7 +54,7 @@ static void a_write_would_be_seen(void **context)
 int main(int argc, char **argv)
 {
     WORKER_MAIN
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     printf("the sanitizer replaces malloc itself\n");
     return 77;
 #endif

@@ -271,6 +271,6 @@ static int run_einsum(const struct node *n, const struct tensor *in, struct tens
 
 static const struct op ops[] = {
     {OP_SINCE(12, 99, "Einsum", 1, OPERANDS_MAX, 1, infer_einsum, run_einsum),
-     .macs = macs_einsum},
+     .macs = macs_einsum, .mac_price = 16},
 };
 const struct op_family family_einsum = OP_FAMILY(ops);
