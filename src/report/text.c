@@ -12,7 +12,7 @@
 
 /* On narrower terminals the CPU column gives way; the other outputs have it. */
 enum { INDENT = 10, LINE_SIZE = 2048, CPU_COLUMN_WIDTH = 90, RUNTIME_LEAST = 14,
-       PROVIDER_LEAST = 8, NAME_SIZE = 192 };
+       PROVIDER_LEAST = 8, RUNTIME_GOOD = 18, NAME_SIZE = 192 };
 
 struct report_style report_style_of(FILE *out)
 {
@@ -268,20 +268,19 @@ static size_t bytes_of(const char *text, size_t columns)
     return bytes;
 }
 
-/* Cut where one sees it: a version without its end is another one. In the middle, a name goes without
- * its version and keeps its end. */
-static void shorten(const char *whole, size_t limit, int middle, char text[NAME_SIZE])
+/* Cut where one sees it: a version without its end is another one. A name that is cut itself goes
+ * without its version and keeps its end, by which the variants of a runtime differ. */
+static void shorten(const char *whole, size_t limit, char text[NAME_SIZE])
 {
     char name[NAME_SIZE];
-    size_t all = columns_of(whole, strlen(whole)), tail = limit / 2;
-    snprintf(name, sizeof name, "%.*s", middle ? (int)strcspn(whole, " ") : NAME_SIZE, whole);
-    size_t columns = columns_of(name, strlen(name));
-    if (all <= limit)
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(whole, " "), whole);
+    size_t columns = columns_of(name, strlen(name)), tail = limit / 2;
+    if (columns_of(whole, strlen(whole)) <= limit)
         snprintf(text, NAME_SIZE, "%s", whole);
+    else if (columns + 2 <= limit)
+        snprintf(text, NAME_SIZE, "%.*s..", (int)bytes_of(whole, limit - 2), whole);
     else if (columns <= limit)
         snprintf(text, NAME_SIZE, "%s", name);
-    else if (!middle)
-        snprintf(text, NAME_SIZE, "%.*s..", (int)bytes_of(whole, limit - 2), whole);
     else
         snprintf(text, NAME_SIZE, "%.*s..%s", (int)bytes_of(name, limit - 2 - tail), name,
                  name + bytes_of(name, columns - tail));
@@ -305,37 +304,37 @@ static const char *text_at(const struct table *t, size_t row, enum column c)
     return text ? text : "";
 }
 
-/* Is that row another one only beyond the limit? The variants of a runtime may begin alike. */
-static int looks_like_another(const struct table *t, enum column c, size_t row, size_t limit)
+/* Two versions may differ beyond the limit only. */
+static int names_look_alike(const struct table *t)
 {
-    const char *mine = text_at(t, row, c);
     char cut[NAME_SIZE], other[NAME_SIZE];
-    shorten(mine, limit, 0, cut);
-    for (size_t i = 0; i < scols_table_get_nlines(t->scols); i++) {
-        shorten(text_at(t, i, c), limit, 0, other);
-        if (!strcmp(cut, other) && strcmp(mine, text_at(t, i, c)))
-            return 1;
+    size_t limit = name_limit(t, RUNTIME, RUNTIME_LEAST), rows = scols_table_get_nlines(t->scols);
+    for (size_t i = 0; i < rows; i++) {
+        shorten(text_at(t, i, RUNTIME), limit, cut);
+        for (size_t k = 0; k < i; k++) {
+            shorten(text_at(t, k, RUNTIME), limit, other);
+            if (!strcmp(cut, other) && strcmp(text_at(t, i, RUNTIME), text_at(t, k, RUNTIME)))
+                return 1;
+        }
     }
     return 0;
 }
 
-static int names_look_alike(const struct table *t)
+/* Names that are cut a little still tell the rows apart. */
+static int names_can_be_cut(const struct table *t)
 {
-    size_t limit = name_limit(t, RUNTIME, RUNTIME_LEAST);
-    for (size_t i = 0; i < scols_table_get_nlines(t->scols); i++)
-        if (looks_like_another(t, RUNTIME, i, limit))
-            return 1;
-    return 0;
+    size_t spare = t->widths[RUNTIME] > RUNTIME_GOOD ? t->widths[RUNTIME] - RUNTIME_GOOD : 0;
+    return !t->forms && needed_width(t) <= (size_t)t->style->width + spare && !names_look_alike(t);
 }
 
-/* Where forms make the names long, or cut names would look alike, what the other outputs tell as well
- * is left out first, so that the names stay whole as far as possible. */
+/* Where forms make the names long, or little would be left of them, what the other outputs tell as
+ * well is left out first, so that the names stay whole as far as possible. */
 static void give_way(struct table *t)
 {
     static const enum column order[] = {RATE, TAIL};
     for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
         struct libscols_column *column = scols_table_get_column(t->scols, order[i]);
-        if (needed_width(t) <= (size_t)t->style->width || (!t->forms && !names_look_alike(t)))
+        if (needed_width(t) <= (size_t)t->style->width || names_can_be_cut(t))
             return;
         t->failed |= !column || scols_column_set_flags(column, SCOLS_FL_RIGHT | SCOLS_FL_HIDDEN);
     }
@@ -346,13 +345,9 @@ static void cut_names(struct table *t, enum column c, size_t least)
 {
     size_t limit = name_limit(t, c, least), rows = scols_table_get_nlines(t->scols);
     char text[NAME_SIZE];
-    for (size_t i = 0; i < rows; i++) /* marked before any is cut */
-        scols_line_set_userdata(scols_table_get_line(t->scols, i),
-                                looks_like_another(t, c, i, limit) ? t : NULL);
     for (size_t i = 0; i < rows; i++) {
-        struct libscols_line *line = scols_table_get_line(t->scols, i);
-        shorten(text_at(t, i, c), limit, scols_line_get_userdata(line) != NULL, text);
-        t->failed |= scols_line_set_data(line, c, text) != 0;
+        shorten(text_at(t, i, c), limit, text);
+        t->failed |= scols_line_set_data(scols_table_get_line(t->scols, i), c, text) != 0;
     }
     t->widths[c] = limit;
 }
