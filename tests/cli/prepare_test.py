@@ -125,6 +125,15 @@ def test_containers(path):
     check(torch.jit.load(made) is not None, "cannot be loaded")
 
 
+def of_version(path, version):
+    """Has the archive tell another version of its format."""
+    with zipfile.ZipFile(path) as archive:
+        members = {info.filename: archive.read(info) for info in archive.infolist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, version if name.endswith("/version") else data)
+
+
 def test_exported_program(path):
     batch = torch.export.Dim("batch")
 
@@ -149,6 +158,10 @@ def test_exported_program(path):
     check([e["name"] for e in note["inputs"]] == ["ids", "shift"], note["inputs"])
     check([e["name"] for e in note["outputs"]] == ["logits", "hidden.0", "best"], note["outputs"])
     refused(make("module", path, "exported"), "format", "as an exported program")
+    of_version(file, b"99")
+    result = make("module", file, "exported", batch=3)
+    refused(result, "format", "RuntimeError: Attempted to read a PyTorch file with version 99")
+    check("another PyTorch" in result["hint"], result)
 
 
 def test_refusals(path):

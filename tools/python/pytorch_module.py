@@ -10,7 +10,9 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import json
+import logging
 import os
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -369,16 +371,36 @@ def guard_storages() -> None:
     reader.get_storage_from_record, reader.wattle_guards = checked, True
 
 
+class LastLogged(logging.Handler):
+    """Of what fails, torch.export.load raises but "an error": it logs which."""
+    error: BaseException | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and record.exc_info[1]:
+            self.error = record.exc_info[1]
+
+
+def load_exported(path: str, notes: dict) -> torch.export.ExportedProgram:
+    logged, logger = LastLogged(), logging.getLogger("torch.export")
+    logger.addHandler(logged)
+    try:
+        return torch.export.load(path, extra_files=notes)
+    except Exception as error:
+        reason = logged.error or error
+        if isinstance(reason, Refused):
+            raise Refused(reason.code, f"model '{path}': {reason}") from error
+        text = re.sub(r"\[enforce fail at [^]]*\][ .]*", "", first_line(reason))
+        raise Refused("format", f"cannot read '{path}' as an exported program: {text}",
+                      "if another PyTorch wrote it: -r pytorch@VERSION, or export it with torch "
+                      f"{torch.__version__}") from error
+    finally:
+        logger.removeHandler(logged)
+
+
 def build_exported(request: dict) -> Built:
     path, notes = request["model"], {"wattle.json": ""}
     guard_storages()
-    try:
-        program = torch.export.load(path, extra_files=notes)
-    except Refused as error:
-        raise Refused(error.code, f"model '{path}': {error}") from error
-    except Exception as error:
-        raise Refused("format", f"cannot read '{path}' as an exported program: "
-                                f"{first_line(error)}") from error
+    program = load_exported(path, notes)
     note = json.loads(notes["wattle.json"] or "{}")
     inputs = merge(exported_inputs(program, note, request.get("batch") or 1), request)
     check_batch(f"'{path}' has", inputs, request, "or export it with a dynamic batch")
