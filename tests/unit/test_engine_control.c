@@ -202,6 +202,33 @@ static void test_scan_errors(void **state)
     model_refused(b, ERROR_UNSUPPORTED, "a sequence of no tensors");
 }
 
+/* Before opset 13 what is squeezed was an attribute: elements keep their other dimension of 1. */
+static void test_old_scan(void **state)
+{
+    (void)state;
+    struct model_builder *b = model_x(9, 2, 3, 1), *body = scan_body(1);
+    model_floats(b, "zero", 1, 0.0);
+    model_node(b, "Scan", "zero x", "last all");
+    model_graph(b, "body", body);
+    model_int(b, "num_scan_inputs", 1);
+    model_output(b, "all");
+    gives(b, 3, (const float[]){1, 3, 6});
+    assert_int_equal(graph_output(model_build(b), 0)->shape.rank, 2);
+}
+
+/* Inputs that are taken apart together are as long as each other. */
+static void test_scan_lengths(void **state)
+{
+    (void)state;
+    struct model_builder *b = model_x(17, 1, 3), *body = scan_body(0);
+    model_random(b, "more", 1, 4);
+    model_node(b, "Scan", "more x", "last all");
+    model_graph(b, "body", body);
+    model_int(b, "num_scan_inputs", 2);
+    model_output(b, "all");
+    model_refused(b, ERROR_FORMAT, "inputs of lengths 4 and 3");
+}
+
 static void test_sequences(void **state)
 {
     (void)state;
@@ -219,6 +246,54 @@ static void test_sequences(void **state)
     model_int(b, "axis", 1);
     model_output(b, "y");
     gives(b, 10, (const float[]){1, -2, -3, 2, 3, 4, -5, -6, 5, 6});
+}
+
+/* Pieces of one size, the last one smaller; keepdims is for those of size 1 only. */
+static void test_pieces(void **state)
+{
+    (void)state;
+    struct model_builder *b = model_x(17, 2, 2, 3);
+    model_long(b, "two", 2);
+    model_long(b, "minus", -1);
+    model_node(b, "SplitToSequence", "x two", "s"); /* 1 2 4 5 | 3 6 */
+    model_int(b, "axis", 1);
+    model_int(b, "keepdims", 0);
+    model_node(b, "SequenceAt", "s minus", "t");
+    model_node(b, "SequenceInsert", "s t", "s1");
+    model_node(b, "ConcatFromSequence", "s1", "y");
+    model_int(b, "axis", 1);
+    model_output(b, "y");
+    gives(b, 8, (const float[]){1, 2, 3, 3, 4, 5, 6, 6});
+    static const int sizes[][2] = {{2, 2}, {1, 1}, {4, -1}, {-1, 4}};
+    for (int i = 0; i < 4; i++) {
+        b = model_x(17, 1, 3);
+        model_longs(b, "sizes", 2, sizes[i][0], sizes[i][1]);
+        model_node(b, "SplitToSequence", "x sizes", "s");
+        model_node(b, "ConcatFromSequence", "s", "y");
+        model_int(b, "axis", 0);
+        model_output(b, "y");
+        model_refused(b, ERROR_FORMAT, "the pieces do not add up to the dimension");
+    }
+}
+
+static void test_map_in_step(void **state)
+{
+    (void)state;
+    struct model_builder *b = model_x(17, 1, 1), *body = model_new(17);
+    model_input(body, "e", DTYPE_F32, 1, 1);
+    model_input(body, "f", DTYPE_F32, 1, 1);
+    model_node(body, "Add", "e f", "g");
+    model_output(body, "g");
+    model_node(b, "SequenceConstruct", "x x", "two");
+    model_node(b, "SequenceConstruct", "x x x", "three");
+    model_node(b, "SequenceMap", "two three", "s");
+    model_graph(b, "body", body);
+    model_node(b, "ConcatFromSequence", "s", "y");
+    model_int(b, "axis", 0);
+    model_output(b, "y");
+    gives(b, 2, (const float[]){2, 2});
+    model_reads(b, "s", "three two");
+    model_refused(b, ERROR_FORMAT, "input 1 is missing or too short");
 }
 
 static void test_sequence_errors(void **state)
@@ -244,7 +319,9 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_loop),         cmocka_unit_test(test_endless_loop),
     cmocka_unit_test(test_nothing_collected),
     cmocka_unit_test(test_scan),         cmocka_unit_test(test_scan_axes),
-    cmocka_unit_test(test_scan_errors),
+    cmocka_unit_test(test_scan_errors),  cmocka_unit_test(test_old_scan),
+    cmocka_unit_test(test_scan_lengths), cmocka_unit_test(test_pieces),
+    cmocka_unit_test(test_map_in_step),
     cmocka_unit_test(test_sequences),    cmocka_unit_test(test_sequence_errors),
 };
 

@@ -8,8 +8,8 @@ static const float two[] = {-1, 2};
 /* A model with functions of domain "f"; the body is another model's nodes. */
 struct functions {
     struct model_builder *b;
-    struct model_builder *bodies[4];
-    struct onnx_function list[4];
+    struct model_builder *bodies[20];
+    struct onnx_function list[20];
 };
 
 static void begin(struct functions *f)
@@ -178,6 +178,9 @@ static void test_too_many(void **state)
     call(f.b, "One", "x x", "y");
     model_output(f.b, "y");
     refuses(&f, ERROR_FORMAT, "2 inputs and 1 outputs of a function with 1 and 1");
+    struct onnx_node *n = model_reads(f.b, "y", "x");
+    n->outputs = model_names(f.b, "y z", &n->output_count);
+    refuses(&f, ERROR_FORMAT, "1 inputs and 2 outputs of a function with 1 and 1");
 }
 
 /* Each function in its own opset: ReduceSum's axes were an attribute before opset 13. */
@@ -207,6 +210,61 @@ static void test_recursion(void **state)
     call(f.b, "A", "x", "y");
     model_output(f.b, "y");
     refuses(&f, ERROR_FORMAT, "the function calls itself");
+}
+
+static void test_depth(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"A", "B", "C", "D", "E", "F", "G", "H", "I", "J",
+                                        "K", "L", "M", "N", "O", "P", "Q"};
+    struct functions f;
+    begin(&f);
+    for (int i = 0; i < 17; i++) {
+        struct model_builder *body = add(&f, names[i], "a", "y");
+        if (i < 16)
+            call(body, names[i + 1], "a", "y");
+        else
+            model_node(body, "Neg", "a", "y");
+    }
+    struct onnx_node *first = call(f.b, "B", "x", "y");
+    model_output(f.b, "y");
+    gives(&f, 2, (const float[]){1, -2});
+    first->op_type = "A";
+    refuses(&f, ERROR_UNSUPPORTED, "functions call each other deeper than 16");
+}
+
+/* A sequence is no input that was left out. */
+static void test_sequence_as_input(void **state)
+{
+    (void)state;
+    struct functions f;
+    begin(&f);
+    struct model_builder *body = add(&f, "Join", "a", "y");
+    model_node(body, "ConcatFromSequence", "a", "y");
+    model_int(body, "axis", 0);
+    model_node(f.b, "SequenceConstruct", "x x", "s");
+    call(f.b, "Join", "s", "y");
+    model_output(f.b, "y");
+    gives(&f, 4, (const float[]){-1, 2, -1, 2});
+}
+
+static void test_graph_as_attribute(void **state)
+{
+    (void)state;
+    struct functions f;
+    begin(&f);
+    struct model_builder *yes = model_new(17), *body = add(&f, "Choose", "a", "y");
+    model_node(yes, "Neg", "x", "r");
+    model_output(yes, "r");
+    model_node(body, "Constant", "", "c");
+    model_tensor(body, "value", DTYPE_BOOL, &(struct shape){0}, "\1");
+    model_node(body, "If", "c", "y");
+    refer(body, "then_branch", ONNX_GRAPH, "branch");
+    refer(body, "else_branch", ONNX_GRAPH, "branch");
+    call(f.b, "Choose", "x", "y");
+    model_graph(f.b, "branch", yes);
+    model_output(f.b, "y");
+    refuses(&f, ERROR_UNSUPPORTED, "a graph is handed to a function");
 }
 
 /* 60 calls of a function that calls another 60 times, and so on: more nodes than there may be. */
@@ -269,6 +327,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_attributes),    cmocka_unit_test(test_attributes_through),
     cmocka_unit_test(test_attribute_outside), cmocka_unit_test(test_left_out),
     cmocka_unit_test(test_too_many),      cmocka_unit_test(test_opset),
+    cmocka_unit_test(test_depth),         cmocka_unit_test(test_sequence_as_input),
+    cmocka_unit_test(test_graph_as_attribute),
     cmocka_unit_test(test_recursion),     cmocka_unit_test(test_blow_up),
     cmocka_unit_test(test_standard_operator), cmocka_unit_test(test_file),
 };

@@ -122,6 +122,7 @@ static void test_dimensions(void **state)
     assert_non_null(strstr(e.text, "'M'"));
     assert_int_equal(graph_build(&g, &b->model, &less, 1, MODEL_MEMORY, &e), ERROR_USAGE);
     assert_int_equal(graph_build(&g, &b->model, &eight, 1, 90, &e), ERROR_MEMORY);
+    assert_non_null(strstr(e.text, "input 'x' of shape 8x3 is larger than the memory limit"));
     model_refused(model_x(17, -1), ERROR_UNSUPPORTED, "input 'x': its shape is not given");
 }
 
@@ -246,6 +247,19 @@ static void test_outputs(void **state)
         assert_true(graph_output(&r->g, i)->is_output);
         assert_memory_equal(r->outputs[i], want[i], sizeof x);
     }
+}
+
+/* The copy of an input does not give the input its name. */
+static void test_copied_input(void **state)
+{
+    (void)state;
+    struct model_builder *b = model_x(17, 1, 2);
+    model_node(b, "Identity", "x", "y");
+    model_output(b, "y");
+    const struct graph *g = model_build(b);
+    graph_is(g, "Identity");
+    assert_string_equal(g->values[g->inputs[0]].name, "x");
+    assert_string_equal(graph_output(g, 0)->name, "y");
 }
 
 static void test_reshape_chain(void **state)
@@ -452,6 +466,7 @@ int main(void)
         cmocka_unit_test(test_fold_budget), cmocka_unit_test(test_fold_budget_of_einsum),
         cmocka_unit_test(test_copies),
         cmocka_unit_test(test_dropout_mask),     cmocka_unit_test(test_outputs),
+        cmocka_unit_test(test_copied_input),
         cmocka_unit_test(test_reshape_chain),    cmocka_unit_test(test_unread_nodes),
         cmocka_unit_test(test_giants),           cmocka_unit_test(test_many_constants),
         cmocka_unit_test(test_windows),          cmocka_unit_test(test_reshapes),

@@ -181,6 +181,28 @@ static void test_others(void **state)
     model_node(b, "ScatterND", "x places p", "y");
     model_string(b, "reduction", "add");
     refuses(b, "y");
+    b = masked_model(); /* a number for each place: only as many fit */
+    model_random(b, "v", 1, 3);
+    model_node(b, "GatherND", "x places", "p");
+    model_node(b, "Mul", "p v", "r");
+    model_node(b, "ScatterND", "x places r", "y");
+    refuses(b, "y");
+    b = masked_model(); /* places as columns */
+    model_attribute_of(b, "places", "perm")->ints = (const int64_t[]){0, 1};
+    model_node(b, "GatherND", "x places", "p");
+    model_node(b, "ScatterND", "x places p", "y");
+    refuses(b, "y");
+    b = masked_model(); /* of each row's own places */
+    model_node(b, "GatherND", "x places", "p");
+    model_int(b, "batch_dims", 1);
+    model_node(b, "ScatterND", "x places p", "y");
+    refuses(b, "y");
+    b = masked_model(); /* into something larger */
+    model_input(b, "large", DTYPE_F32, 2, ROWS + 1, COLUMNS);
+    model_scalar(b, "v", 7);
+    model_node(b, "Expand", "v many", "u");
+    model_node(b, "ScatterND", "large places u", "y");
+    refuses(b, "y");
     b = masked_model(); /* numbers for a mask */
     add_places(b, "x", "places2");
     model_node(b, "GatherND", "x places2", "p");
@@ -194,7 +216,11 @@ static void test_other_rows(void **state)
     (void)state;
     refuses(rows_model("many two"), "y");
     refuses(rows_model("three many"), "y");
-    struct model_builder *b = masked_model();
+    struct model_builder *b = rows_model("many three"); /* as many rows as places there may be */
+    model_random(b, "v2", 2, ROWS, COLUMNS);
+    model_reads(b, "u", "v2 to");
+    refuses(b, "y");
+    b = masked_model();
     model_longs(b, "three", 1, COLUMNS);
     model_random(b, "v", 1, COLUMNS);
     model_node(b, "Concat", "many three", "to");

@@ -93,6 +93,35 @@ static void test_rotary(void **state)
     passes_give(b, "Slice Slice Neg Concat Mul Mul Add", 1e-6);
 }
 
+static void test_nearly_rotary(void **state)
+{
+    (void)state;
+    static const struct {
+        int halves;
+        struct change change;
+    } cases[] = {
+        {0, {.maker = "a", .inputs = "x column"}},   {0, {.maker = "b", .inputs = "turned column"}},
+        {0, {.maker = "a", .inputs = "z cos"}},      {0, {.maker = "minus", .inputs = "first"}},
+        {0, {.maker = "turned", .inputs = "minus second"}},
+        {0, {.maker = "turned", .inputs = "first minus"}},
+        {0, {.also = "turned"}},                     {0, {.also = "second"}},
+        {1, {.maker = "d", .inputs = "second sin"}}, {1, {.maker = "e", .inputs = "second sin"}},
+        {1, {.maker = "c", .inputs = "b a"}},        {1, {.maker = "a", .inputs = "second cos"}},
+        {1, {.maker = "a", .inputs = "first column"}}, {1, {.also = "second"}},
+        {1, {.also = "c"}},
+    };
+    for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
+        struct model_builder *b = model_x(17, 4, 2, 3, 5, 8);
+        model_input(b, "z", DTYPE_F32, 4, 2, 3, 5, 8);
+        model_random(b, "column", 2, 5, 1);
+        if (cases[i / 2].halves)
+            add_rotary_halves(b, "first sin");
+        else
+            add_rotary(b, i % 2);
+        passed_changed(b, &cases[i / 2].change, 1e-6);
+    }
+}
+
 enum { TURNED = 1, REPEATED = 2, MASKED = 4, FLAT = 8 };
 
 /* Heads of their own shapes: attention that is no block of one model. */
@@ -626,6 +655,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rotary),
+        cmocka_unit_test(test_nearly_rotary),
         cmocka_unit_test(test_heads),
         cmocka_unit_test(test_nearly_heads),
         cmocka_unit_test(test_repeated_heads),
