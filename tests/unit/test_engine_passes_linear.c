@@ -148,14 +148,16 @@ static void test_einsum_weights(void **state)
 static void test_einsum_left_alone(void **state)
 {
     (void)state;
-    struct model_builder *b = model_x(17, 2, 3, 4);
-    model_input(b, "w", DTYPE_F32, 2, 4, 5);
-    model_input(b, "v", DTYPE_F32, 2, 5, 2);
-    model_node(b, "Einsum", "x w v", "y");
-    model_string(b, "equation", "ij,jk,kl->il");
-    model_output(b, "y");
-    graph_is(passed(b, 1e-5), "Einsum");
-    b = model_x(17, 8, 2, 2, 2, 2, 2, 2, 2, 1024);
+    for (int adds_label = 0; adds_label < 2; adds_label++) {
+        struct model_builder *b = model_x(17, 2, 3, 4);
+        model_input(b, "w", DTYPE_F32, 2, 4, 5);
+        model_input(b, "v", DTYPE_F32, 2, adds_label ? 5 : 3, adds_label ? 2 : 5);
+        model_node(b, "Einsum", "x w v", "y");
+        model_string(b, "equation", adds_label ? "ij,jk,kl->il" : "ij,jk,ik->ik");
+        model_output(b, "y");
+        graph_is(passed(b, 1e-5), "Einsum");
+    }
+    struct model_builder *b = model_x(17, 8, 2, 2, 2, 2, 2, 2, 2, 1024);
     model_input(b, "w", DTYPE_F32, 8, 2, 2, 2, 2, 2, 2, 2, 1024);
     model_node(b, "Einsum", "x w", "y");
     model_string(b, "equation", "abcdefgk,abcdefgk->abcdefg");
