@@ -71,7 +71,7 @@ static void print_ways(const struct found *f)
             ways[count].ready = f->adapter->ready(f->library, *v, ways[count].reason, REASON_MAX);
     }
     if (count)
-        printf("%*sways: ", INDENT, "");
+        printf("%*svariants: ", INDENT, "");
     for (size_t i = 0; i < count; i++)
         print_ways_like(f, ways, count, i);
     if (count)

@@ -26,6 +26,8 @@ good='for p in $paths; do echo made >"$p"; done
 echo '\''{"form": "converted", "how": "fake 1.0", "depends": []}'\'' >"$result"'
 echo "$good" >mode
 expect 0 "$wattle" runtimes link pytorch "$dir/venv"
+expect 0 "$wattle" runtimes
+in_out "    variants: "
 run() { "$wattle" run --blocks 2 --duration 50ms --warmup 20ms --sysroot "$quiet" "$@"; }
 "$here/make_onnx.py" m.onnx x=Nx3 n=int64:4
 
