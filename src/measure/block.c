@@ -297,7 +297,7 @@ static void judge_span(struct record *r)
 }
 
 /* Runs come one after another. Where not all latencies are kept, none of the others took less than
- * half of the least that is: a clock's step may fool that, but not a count of runs that is wrong. */
+ * half of the least that is: enough to find a count of runs that is wrong. */
 static void judge_latencies(struct record *r)
 {
     static const double SHARE = 0.02, SLACK_S = 0.1; /* a worker's clock may tick every 10 ms */

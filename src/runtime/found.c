@@ -478,7 +478,8 @@ static int unknown_variant(const struct runtime_name *name, struct error *e)
     if (nearest)
         error_hint(e, "did you mean '%s:%s'?", name->runtime, nearest);
     else if (count)
-        error_hint(e, "its variants are %s; wattle runtimes lists providers", buffer_string(&names));
+        error_hint(e, "its variants are %s; wattle runtimes lists providers",
+                   buffer_string(&names));
     else
         error_hint(e, "wattle runtimes lists what is here");
     buffer_release(&names);

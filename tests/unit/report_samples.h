@@ -259,7 +259,8 @@ static void make_variants(struct store_campaign *c)
 {
     static const char *const variants[] = {"torchscript", "torchscript-frozen",
                                            "torchscript-optimized", "eager",
-                                           "compiled-with-great-care-1", "compiled-with-great-care-2"};
+                                           "compiled-with-great-care-1",
+                                           "compiled-with-great-care-2"};
     make_campaign(c, 1);
     for (size_t i = 0; i < sizeof variants / sizeof *variants; i++)
         add_pytorch(c, variants[i], "", "");
