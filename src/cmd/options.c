@@ -3,9 +3,9 @@
 /* The one source of option text. Spelled the same in every command that takes it. */
 static const struct option_spec all[] = {
     {OPTION_RUNTIME, 'r', "runtime", "RUNTIME[:VARIANT][@VERSION][,...]",
-     "Runtimes to measure, as wattle runtimes lists them: onnxruntime is the newest one, "
-     "onnxruntime@1.31.1 a certain one, onnxruntime:openvino the package onnxruntime-openvino or a "
-     "provider (default: the newest of every usable one)."},
+     "Runtimes to measure, as wattle runtimes lists them: onnxruntime is the newest of each of its "
+     "packages, onnxruntime@1.31.1 a certain one, onnxruntime:openvino the package "
+     "onnxruntime-openvino or a provider (default: the newest of every usable one)."},
     {OPTION_WORKER, 0, "worker", "COMMAND",
      "Measure a program of your own that speaks the worker protocol (docs/worker-protocol.md), "
      "such as 'python3 infer.py'; may be repeated. Without -r nothing else is measured, and no "

@@ -307,8 +307,10 @@ static void answer_one(const struct summary *s, int utf8, char *out, size_t size
     char text[FORMAT_SIZE];
     add(out, size, "%s: ", s->label);
     add_energy(s, utf8, out, size);
+    int is_short = s->p50_ms < 1; /* as in the table */
     if (!isnan(s->p50_ms))
-        add(out, size, ", %s ms p50", format_number(s->p50_ms, 3, text));
+        add(out, size, ", %s %s p50", format_number(s->p50_ms * (is_short ? 1e3 : 1), 3, text),
+            is_short ? "us" : "ms");
 }
 
 static void answer_time(const struct summary *a, const struct summary *b, char *out, size_t size)

@@ -502,7 +502,8 @@ static void make_old(void)
     closedir(dir);
 }
 
-/* Killed half way: no model; the remains go with the next build once they are old. */
+/* Killed half way: no model. What remains where a file system has no files without a name goes with
+ * the next build once it is old. */
 static void an_interrupted_build_can_be_repeated(void **state)
 {
     (void)state;
@@ -520,10 +521,12 @@ static void an_interrupted_build_can_be_repeated(void **state)
     assert_true(WIFSIGNALED(status));
     assert_int_equal(zoo_path(&large, path, &err), 0);
     assert_int_equal(access(path, F_OK), -1);
-    assert_int_equal(files_like("large.onnx."), 1);
+    int left = files_like("large.onnx.");
+    assert_in_range(left, 0, 1);
+    write_bytes("models/large.onnx.Ab3xYz", "\x08\x08\x12\x06wattle\x3a and more", 20);
     write_bytes("models/large.onnx.sha256", "0000", 4); /* not ours */
     assert_int_equal(zoo_build(&large, path, &err), 0);
-    assert_int_equal(files_like("large.onnx."), 2); /* another process may be at it */
+    assert_int_equal(files_like("large.onnx."), left + 2); /* another process may be at it */
     make_old();
     assert_int_equal(zoo_build(&large, path, &err), 0);
     assert_int_equal(files_like("large.onnx."), 1);

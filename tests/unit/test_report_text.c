@@ -350,19 +350,21 @@ static void answers(void **context)
 {
     (void)context;
     static const struct {
-        double j, error;
+        double j, error, ms;
         const char *answer;
     } table[] = {
-        {1250, 1, "a uses 20 % less energy than the next, b (beyond the meter's error"},
-        {1001, 5, "a and b are not distinguishable by energy (ratio 0.991..1.01)"},
-        {0, 0, "a: 1.00 +-0.01 J/inference (measured), 11.0 ms p50"},
+        {1250, 1, 11, "a uses 20 % less energy than the next, b (beyond the meter's error"},
+        {1001, 5, 11, "a and b are not distinguishable by energy (ratio 0.991..1.01)"},
+        {0, 0, 11, "a: 1.00 +-0.01 J/inference (measured), 11.0 ms p50"},
+        {0, 0, 0.011, "a: 1.00 +-0.01 J/inference (measured), 60.0 us p50"},
     };
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         struct store_campaign c;
         struct report r;
         char answer[1000];
         make_campaign(&c, 1);
-        measured(add_done(add_cell(&c, "a", "cpu"), 1000, 11, 0.02), 1000, table[i].error + 0.5);
+        measured(add_done(add_cell(&c, "a", "cpu"), 1000, table[i].ms, 0.02), 1000,
+                 table[i].error + 0.5);
         if (table[i].j > 0)
             measured(add_done(add_cell(&c, "b", "cpu"), 1000, 11, 0.02), table[i].j,
                      table[i].error);
