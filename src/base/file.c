@@ -75,7 +75,7 @@ static int open_directly(struct file_atomic *f, const char *path, mode_t mode, s
     return error_errno(e, saved, "cannot write '%s'", path);
 }
 
-static void folder_of(const char *path, char folder[PATH_MAX])
+void file_folder_of(const char *path, char folder[PATH_MAX])
 {
     snprintf(folder, PATH_MAX, "%s", path);
     char *slash = strrchr(folder, '/');
@@ -89,7 +89,7 @@ static void folder_of(const char *path, char folder[PATH_MAX])
 static int open_nameless(struct file_atomic *f)
 {
     char folder[PATH_MAX];
-    folder_of(f->path, folder);
+    file_folder_of(f->path, folder);
     int fd = access("/proc/self/fd", X_OK)
                  ? -1 : open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
     if (fd < 0)
@@ -146,7 +146,7 @@ int file_atomic_open(struct file_atomic *f, const char *path, struct error *e)
 static void sync_folder_of(const char *path)
 {
     char folder[PATH_MAX];
-    folder_of(path, folder);
+    file_folder_of(path, folder);
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0) {
         fsync(fd);

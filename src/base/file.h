@@ -22,6 +22,9 @@ void file_map_close(struct file_map *map);
  * whether absence is an error. */
 int file_read_text(const char *path, char *text, size_t size);
 
+/* The folder that a path is in, "." for a name alone; cut where it is longer than PATH_MAX. */
+void file_folder_of(const char *path, char folder[PATH_MAX]);
+
 /* Writing a file that is either whole or not there: opens a temporary file beside path, without a
  * name where the file system has such files, so that nothing is left of it however the process
  * ends; commit flushes, fsyncs, renames over path and syncs the folder; abort removes it. After

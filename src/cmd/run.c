@@ -29,8 +29,7 @@ static void final_path(const struct export *x, char path[PATH_MAX])
 {
     const char *given = x->file.path, *slash = strrchr(given, '/');
     char folder[PATH_MAX], real[PATH_MAX];
-    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - given) + 1 : 1,
-             slash ? given : ".");
+    file_folder_of(given, folder);
     if (realpath(given, path)) /* it is there already */
         return;
     if (!realpath(folder, real) || file_join(path, real, slash ? slash + 1 : given, NULL))

@@ -80,12 +80,6 @@ int measure_outputs(const struct cell *c, const struct measure_options *o,
                     struct measure_outputs *out, struct error *e);
 void measure_outputs_release(struct measure_outputs *out);
 
-/* Outputs against those of --expect, found by name or position, as measure_agree does. An expected
- * tensor that no output is left for is a difference. */
-struct measure_limits;
-void measure_expect(const struct data *expected, const struct measure_outputs *x,
-                    const struct measure_limits *limits, struct agreement *out);
-
 /* The relative error that is accepted between runtimes, and between two runs of one. float32
  * runtimes that agree do so to 1e-6; a wrong layout or weight shows as 1e-2 and more. */
 #define MEASURE_TOLERANCE 1e-4
@@ -117,6 +111,11 @@ void measure_agree(const struct measure_outputs *reference, const struct measure
 /* The same within other limits. */
 void measure_agree_within(const struct measure_outputs *reference, const struct measure_outputs *x,
                           const struct measure_limits *limits, struct agreement *out);
+
+/* Outputs against those of --expect, found by name or position, as measure_agree does. An expected
+ * tensor that no output is left for is a difference. */
+void measure_expect(const struct data *expected, const struct measure_outputs *x,
+                    const struct measure_limits *limits, struct agreement *out);
 
 /* The largest and the mean error, relative as above, of two tensors of one type and shape. */
 void measure_difference(const struct tensor *reference, const struct tensor *x, double *max,

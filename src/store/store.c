@@ -37,18 +37,11 @@ static int choose_path(const char *path, char out[PATH_MAX], struct error *e)
     return 0;
 }
 
-/* "" where the path has no folder. */
-static void folder_of(const char *path, char folder[PATH_MAX])
-{
-    const char *slash = strrchr(path, '/');
-    snprintf(folder, PATH_MAX, "%.*s", (int)(slash ? slash - path + (slash == path) : 0), path);
-}
-
 static int make_folder_of(const char *path, struct error *e)
 {
     char folder[PATH_MAX];
-    folder_of(path, folder);
-    return *folder ? file_make_folder(folder, e) : 0;
+    file_folder_of(path, folder);
+    return file_make_folder(folder, e);
 }
 
 /* A store may come from elsewhere (--store): nothing in it is run. */
@@ -85,8 +78,8 @@ static int configure(sqlite3 *db, struct error *e)
 static int why_not_made(const char *path, int number)
 {
     char folder[PATH_MAX];
-    folder_of(path, folder);
-    return access(*folder ? folder : ".", W_OK) ? errno : number;
+    file_folder_of(path, folder);
+    return access(folder, W_OK) ? errno : number;
 }
 
 /* SQLite does not yet know the name of a file it could not open; and where it could not be made, it
